@@ -1,0 +1,25 @@
+/** Every bound of the system in one place, with its unit and reason. At a bound Tidemark refuses by name; it never truncates. */
+export const LIMITS = {
+  /** Bytes of one HTTP body of events; a bigger one is answered 413. */
+  ingestBodyBytes: 4 * 1024 * 1024,
+  /** Events of one HTTP body: keeps one request below ~100 ms of encoding. */
+  ingestEvents: 10_000,
+  /** Bytes of one record value; Kafka brokers default to 1 MiB per message. */
+  recordBytes: 900 * 1024,
+  /** Bytes one compressed record batch may inflate to (rule K13). */
+  inflatedBatchBytes: 16 * 1024 * 1024,
+  /** (window, group) entries of one metric in one open epoch of one partition. */
+  epochEntries: 2_000_000,
+  /** Bytes of one dimension value; longer ones are refused as dead letters would hide a cardinality bomb. */
+  dimensionBytes: 1024,
+  /** (window, group) entries the serving store holds for one metric. */
+  servedEntries: 20_000_000,
+  /** Event ids one partition's dedup ring may hold over its whole horizon. */
+  dedupIds: 20_000_000,
+  /** Rows an answer may have; `limit` may ask for at most this many. */
+  answerRows: 1_000_000,
+  /** Rows an answer has when no limit is given. */
+  answerRowsDefault: 10_000,
+  /** Bytes of one record of live or sealed partials; a bigger table is published in several records. */
+  partialRecordBytes: 700 * 1024,
+} as const

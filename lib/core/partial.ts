@@ -1,0 +1,149 @@
+/**
+ * Partials: the mergeable state of a measure in one (window, group), as rows of doubles.
+ * Both readers produce the same partials; `combine` is their only merge; `present` makes a number at the very end.
+ *
+ * One row = `layout.width` doubles, laid out measure by measure, then one slot `late`:
+ *   count            [n]
+ *   sum, avg         [n, hi, lo]        exact value = hi * 2^32 + lo, an unscaled integer; n = values that were not null
+ *   min, max         [v, rest]          exact value = v + rest (rest is 0 unless |value| > 2^53); ±Infinity = no value yet
+ *   late             [n]                events that came when their own partition's watermark had passed the window's close
+ * Zero of the monoid: count/sum 0, min +Infinity, max -Infinity. Upholds laws 4 and 9.
+ */
+
+/** How a measure aggregates. */
+export type AggregateKind = 'count' | 'sum' | 'avg' | 'min' | 'max'
+
+/** One measure's place in the row. `scale` counts decimal digits of its integers; `float` marks min/max over doubles. */
+export interface MeasureLayout {
+  readonly name: string
+  readonly kind: AggregateKind
+  readonly scale: number
+  readonly float: boolean
+  /** First double of this measure in the row. */
+  readonly slot: number
+}
+
+/** One dimension of the group. Text is compared by its UTF-8 bytes; null is a value of its own. */
+export interface DimensionLayout {
+  readonly name: string
+  readonly kind: 'string' | 'int64' | 'decimal' | 'float64' | 'bool'
+  readonly scale: number
+}
+
+/** Shape of a metric's partial rows; equal layouts can be combined. */
+export interface PartialLayout {
+  readonly dimensions: readonly DimensionLayout[]
+  readonly measures: readonly MeasureLayout[]
+  /** Slot of the late counter: the last one. */
+  readonly late: number
+  /** Doubles per row. */
+  readonly width: number
+}
+
+/** A dimension value outside the hot path. int64 beyond 2^53 and decimals are bigint (unscaled). */
+export type GroupValue = string | number | bigint | boolean | null
+
+/**
+ * Partials of one (metric, generation, partition range): parallel arrays, one element per (window, group).
+ * The form that live and sealed partials, views and the serving store share.
+ */
+export interface PartialTable {
+  readonly layout: PartialLayout
+  readonly count: number
+  /** Start of each row's window, UTC ms; the metric's window gives its end. */
+  readonly windowFrom: Float64Array
+  /** Per dimension: the dictionary's values and each row's index into it. */
+  readonly dimensions: readonly { readonly values: readonly GroupValue[]; readonly index: Int32Array }[]
+  /** `count * layout.width` doubles. */
+  readonly cells: Float64Array
+}
+
+const WIDTHS: Record<AggregateKind, number> = { count: 1, sum: 3, avg: 3, min: 2, max: 2 }
+const TWO_32 = 4_294_967_296
+
+/** Lays out the measures one after another. */
+export function layoutOf(
+  dimensions: readonly DimensionLayout[],
+  measures: readonly Omit<MeasureLayout, 'slot'>[],
+): PartialLayout {
+  let slot = 0
+  const placed = measures.map((measure) => {
+    const at = { ...measure, slot }
+    slot += WIDTHS[measure.kind]
+    return at
+  })
+  return { dimensions, measures: placed, late: slot, width: slot + 1 }
+}
+
+/** Writes the monoid's zero into the row at `at` (index of its first double). */
+export function writeZero(layout: PartialLayout, cells: Float64Array, at: number): void {
+  cells.fill(0, at, at + layout.width)
+  for (const { kind, slot } of layout.measures) {
+    if (kind === 'min') cells[at + slot] = Number.POSITIVE_INFINITY
+    else if (kind === 'max') cells[at + slot] = Number.NEGATIVE_INFINITY
+  }
+}
+
+/**
+ * Adds a safe integer to a (hi, lo) pair. `lo` may grow to 2^52 before it is carried, so the fast path is one add and
+ * one compare; every intermediate is an integer below 2^53, hence exact.
+ */
+export function addExact(cells: Float64Array, hiAt: number, value: number): void {
+  const lo = cells[hiAt + 1]! + value
+  if (lo > 4_503_599_627_370_496 || lo < -4_503_599_627_370_496) {
+    const carry = Math.trunc(lo / TWO_32)
+    cells[hiAt] = cells[hiAt]! + carry
+    cells[hiAt + 1] = lo - carry * TWO_32
+  } else {
+    cells[hiAt + 1] = lo
+  }
+}
+
+/** The exact integer of a (hi, lo) pair. */
+export function exactOf(cells: Float64Array, hiAt: number): bigint {
+  return (BigInt(cells[hiAt]!) << 32n) + BigInt(cells[hiAt + 1]!)
+}
+
+/** Stores an exact integer (at most 84 bits) as a (hi, lo) pair in canonical form: 0 ≤ lo < 2^32. */
+export function writeExact(cells: Float64Array, hiAt: number, value: bigint): void {
+  cells[hiAt] = Number(value >> 32n)
+  cells[hiAt + 1] = Number(value & 0xffff_ffffn)
+}
+
+/** row(into) := row(into) ⊕ row(from). Associative, commutative; both tables have this layout. */
+export function combineRow(
+  layout: PartialLayout,
+  into: Float64Array,
+  intoAt: number,
+  from: Float64Array,
+  fromAt: number,
+): void {
+  for (const { kind, slot } of layout.measures) {
+    const a = intoAt + slot
+    const b = fromAt + slot
+    switch (kind) {
+      case 'count':
+        into[a] = into[a]! + from[b]!
+        break
+      case 'sum':
+      case 'avg':
+        into[a] = into[a]! + from[b]!
+        into[a + 1] = into[a + 1]! + from[b + 1]!
+        addExact(into, a + 1, from[b + 2]!)
+        break
+      case 'min':
+        if (from[b]! < into[a]! || (from[b]! === into[a]! && from[b + 1]! < into[a + 1]!)) {
+          into[a] = from[b]!
+          into[a + 1] = from[b + 1]!
+        }
+        break
+      case 'max':
+        if (from[b]! > into[a]! || (from[b]! === into[a]! && from[b + 1]! > into[a + 1]!)) {
+          into[a] = from[b]!
+          into[a + 1] = from[b + 1]!
+        }
+        break
+    }
+  }
+  into[intoAt + layout.late] = into[intoAt + layout.late]! + from[fromAt + layout.late]!
+}

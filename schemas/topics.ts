@@ -1,0 +1,21 @@
+/** Every topic that Tidemark writes or reads: name, partitions, retention, cleanup. Partitions of partials follow the event topic. */
+
+/** Records: Avro events of a stream, and its barriers. */
+export const eventsTopic = (stream: string): string => `events.${stream}`
+/** Records: changed partials of the open epochs, one Arrow record batch each (schemas/partials.ts). */
+export const liveTopic = (metric: string): string => `live.${metric}`
+/** Records: whole tables of ended epochs, Arrow. */
+export const sealedTopic = (metric: string): string => `sealed.${metric}`
+/** Records that could not be decoded, with their bytes (schemas/dead-letter.avsc). */
+export const deadTopic = (stream: string): string => `dead.${stream}`
+/** Future events (same layout as dead letters, reason `future`). */
+export const quarantineTopic = (stream: string): string => `quarantine.${stream}`
+/** One record per complete barrier, so that a ticker knows the last id: `{stream, id, partitions, created_ms}` in Avro. */
+export const BARRIERS_TOPIC = 'tidemark.barriers'
+/** Confluent-format store of the registry. */
+export const SCHEMAS_TOPIC = '_schemas'
+
+/** Retention of live partials: they only bridge the open epoch. */
+export const LIVE_RETENTION_MS = 86_400_000
+/** Header that marks a barrier record. */
+export const BARRIER_HEADER = 'tidemark-barrier'
