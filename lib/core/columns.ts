@@ -59,10 +59,15 @@ export interface ColumnChunk {
   offsets: Float64Array
   /** Log append time of the record batch, UTC ms. */
   arrivalMs: number
+  /** Writer schema id of every row. */
+  schemaId: number
   /** Event time of each row, UTC ms, within EVENT_TIME_MIN_MS..EVENT_TIME_MAX_MS. */
   eventTimes: Float64Array
-  /** By field name; only the fields that were asked for. */
+  /** In the order of the fields that were asked for. */
   columns: Column[]
+  /** Record keys and raw header blocks (count varint and headers, null when there are none), when asked for (archive); else null. */
+  keys: Column | null
+  headers: Column | null
 }
 
 /** What one metric's generated reader makes of a chunk. Arrays are reused by the next call. */
