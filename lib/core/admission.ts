@@ -34,7 +34,8 @@ export function admit(
 ): number {
   const { eventTimes, count } = chunk
   const disorder = policy.disorderMs
-  const latest = policy.futureToleranceMs === null ? Number.POSITIVE_INFINITY : chunk.arrivalMs + policy.futureToleranceMs
+  const latest =
+    policy.futureToleranceMs === null ? Number.POSITIVE_INFINITY : chunk.arrivalMs + policy.futureToleranceMs
   let watermark = clock.watermark
   let quarantined = 0
   for (let i = 0; i < count; i++) {

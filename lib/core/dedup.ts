@@ -7,9 +7,10 @@
  * (two different ids of a 20-million ring collide with probability below 10^-24).
  * Source: MurmurHash3_x86_128 (Austin Appleby, public domain) for the hash.
  */
+
+import { ACCEPTED, DUPLICATE } from './admission.ts'
 import { assert } from './assert.ts'
 import type { Column, ColumnChunk } from './columns.ts'
-import { ACCEPTED, DUPLICATE } from './admission.ts'
 
 const scratch = new DataView(new ArrayBuffer(16))
 const words = new Int32Array(4)
@@ -70,11 +71,15 @@ export interface DedupRing {
  * A ring for ids of `kind`. `idsMax` bounds it: beyond, `mark` throws RangeError `DEDUP_LIMIT`, for a wrong "not seen" would
  * count an event twice.
  */
-export function createDedupRing(options: { kind: 'int64' | 'string'; horizonEpochs: number; idsMax: number }): DedupRing {
+export function createDedupRing(options: {
+  kind: 'int64' | 'string'
+  horizonEpochs: number
+  idsMax: number
+}): DedupRing {
   const width = options.kind === 'int64' ? 2 : 4
   let capacity = 1024
   let keys = new Int32Array(capacity * width)
-  let epochs = new Float64Array(capacity) // epoch + 1; 0 = free
+  let epochs = new Int32Array(capacity) // epoch + 1 (ids stay below 2^31); 0 = free
   let size = 0
 
   const slotOf = (k0: number, k1: number, k2: number, k3: number): number => {
@@ -109,7 +114,7 @@ export function createDedupRing(options: { kind: 'int64' | 'string'; horizonEpoc
     capacity = 1024
     while (capacity < kept * 2) capacity *= 2
     keys = new Int32Array(capacity * width)
-    epochs = new Float64Array(capacity)
+    epochs = new Int32Array(capacity)
     for (let slot = 0; slot < oldCapacity; slot++) {
       const epoch = oldEpochs[slot]! - 1
       if (epoch <= oldest) continue

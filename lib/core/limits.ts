@@ -6,6 +6,8 @@ export const LIMITS = {
   ingestEvents: 10_000,
   /** Bytes of one record value; Kafka brokers default to 1 MiB per message. */
   recordBytes: 900 * 1024,
+  /** Bytes of one record batch, as appended; topics are created so that the broker takes a little more than this. */
+  batchBytes: 6 * 1024 * 1024,
   /** Bytes one compressed record batch may inflate to (rule K13). */
   inflatedBatchBytes: 16 * 1024 * 1024,
   /** (window, group) entries of one metric in one open epoch of one partition. */

@@ -25,7 +25,11 @@ export interface PartitionClock {
 
 /** The clock of a partition nobody has read yet. */
 export const newPartitionClock = (): PartitionClock => ({
-  epoch: 0, epochFirst: 0, openedMs: 0, watermark: NO_WATERMARK, events: 0,
+  epoch: 0,
+  epochFirst: 0,
+  openedMs: 0,
+  watermark: NO_WATERMARK,
+  events: 0,
 })
 
 /** Moves the clock over an accepted barrier. */

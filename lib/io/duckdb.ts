@@ -2,7 +2,7 @@
  * DuckDB: runs SQL. Memory, threads and the spill folder are always set; extensions are never fetched.
  * int64, HUGEINT and counts arrive as `bigint`, decimals as `{ value: bigint, scale }`; no converter touches a sum.
  */
-import { DuckDBDecimalValue, type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
+import { type DuckDBConnection, type DuckDBDecimalValue, DuckDBInstance } from '@duckdb/node-api'
 import { OperatingError } from './errors.ts'
 
 /** One cell: exact where SQL is exact. Decimals are DuckDBDecimalValue (`value`, `scale`). */
@@ -24,7 +24,11 @@ export interface DuckDb {
 }
 
 /** Opens an in-memory database. `temporaryDirectory` is where it may spill; null forbids spilling. */
-export async function openDuckDb(options: { threads: number; memoryMb: number; temporaryDirectory: string | null }): Promise<DuckDb> {
+export async function openDuckDb(options: {
+  threads: number
+  memoryMb: number
+  temporaryDirectory: string | null
+}): Promise<DuckDb> {
   const instance = await DuckDBInstance.create(':memory:', {
     threads: String(options.threads),
     memory_limit: `${options.memoryMb}MB`,
@@ -38,7 +42,12 @@ export async function openDuckDb(options: { threads: number; memoryMb: number; t
   const connection = await instance.connect()
   await connection.run("SET TimeZone = 'UTC'")
   const failed = (error: unknown, sql: string) =>
-    new OperatingError('DUCKDB_FAILED', error instanceof Error ? error.message : String(error), { sql: sql.slice(0, 400) }, { cause: error })
+    new OperatingError(
+      'DUCKDB_FAILED',
+      error instanceof Error ? error.message : String(error),
+      { sql: sql.slice(0, 400) },
+      { cause: error },
+    )
   return {
     connection,
     async query(sql) {

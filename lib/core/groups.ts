@@ -1,0 +1,60 @@
+/** Groups: the tuples of dimension values of one table, as dense ids in order of first appearance. */
+import type { Column } from './columns.ts'
+import { CHUNK_ROWS } from './columns.ts'
+import {
+  createNumberInterner,
+  createPairInterner,
+  createStringInterner,
+  type Interner,
+  type PairInterner,
+} from './interner.ts'
+import type { DimensionLayout } from './partial.ts'
+
+/** Interns the groups of chunks. */
+export interface Groups {
+  /** Groups met so far (1 for a metric without dimensions). */
+  readonly size: number
+  readonly bytes: number
+  /** Group id of each row; valid until the next call. */
+  intern(dimensions: readonly Column[], count: number): Int32Array
+  /** The interner of each dimension, and each group's id in it. */
+  readonly interners: readonly Interner[]
+  /** Ids of a group's values, one per dimension, written to `into`. */
+  valueIds(group: number, into: Int32Array): void
+}
+
+/** Creates the groups of a layout's dimensions. */
+export function createGroups(dimensions: readonly DimensionLayout[]): Groups {
+  const interners = dimensions.map(({ kind }) =>
+    kind === 'string' ? createStringInterner() : createNumberInterner(kind),
+  )
+  const pairs: PairInterner[] = dimensions.slice(1).map(() => createPairInterner())
+  const ids = new Int32Array(CHUNK_ROWS)
+  const more = new Int32Array(CHUNK_ROWS)
+  return {
+    interners,
+    get size() {
+      return pairs.length > 0 ? pairs[pairs.length - 1]!.size : interners.length > 0 ? interners[0]!.size : 1
+    },
+    get bytes() {
+      return interners.reduce((sum, i) => sum + i.bytes, 0) + pairs.reduce((sum, p) => sum + p.bytes, 0)
+    },
+    intern(columns, count) {
+      if (interners.length === 0) return ids // All zero: nothing ever writes to it.
+      interners[0]!.intern(columns[0]!, count, ids)
+      for (let d = 1; d < interners.length; d++) {
+        interners[d]!.intern(columns[d]!, count, more)
+        pairs[d - 1]!.intern(ids, more, count, ids)
+      }
+      return ids
+    },
+    valueIds(group, into) {
+      let left = group
+      for (let d = interners.length - 1; d > 0; d--) {
+        into[d] = pairs[d - 1]!.right(left)
+        left = pairs[d - 1]!.left(left)
+      }
+      if (interners.length > 0) into[0] = left
+    },
+  }
+}

@@ -1,0 +1,70 @@
+import { expect, test } from 'vitest'
+import { layoutOf, type PartialTable, writeExact, writeZero } from '#core/partial.ts'
+import { decodePartials, encodePartials, slicePartials } from './partials-arrow.ts'
+
+const layout = layoutOf(
+  [
+    { name: 'a', kind: 'string', scale: 0 },
+    { name: 'n', kind: 'int64', scale: 0 },
+    { name: 'd', kind: 'decimal', scale: 2 },
+    { name: 'b', kind: 'bool', scale: 0 },
+  ],
+  [
+    { name: 'c', kind: 'count', scale: 0, float: false },
+    { name: 's', kind: 'sum', scale: 2, float: false },
+    { name: 'lo', kind: 'min', scale: 0, float: false },
+    { name: 'hi', kind: 'max', scale: 0, float: true },
+  ],
+)
+
+function sample(): PartialTable {
+  const cells = new Float64Array(3 * layout.width)
+  for (let row = 0; row < 3; row++) writeZero(layout, cells, row * layout.width)
+  cells[0] = 2 ** 40 + 7
+  cells[1] = 3
+  writeExact(cells, 2, -170_141_183_460_469_231n * 1_000_003n)
+  cells[4] = Number(-(2n ** 63n))
+  cells[6] = 1.5
+  cells[layout.late] = 9
+  const second = layout.width
+  writeExact(cells, second + 2, -1n)
+  cells[second + 4] = 9_007_199_254_740_992
+  cells[second + 5] = 1
+  return {
+    layout,
+    count: 3,
+    cells,
+    windowFrom: Float64Array.of(-60_000, 0, 1_700_000_000_000),
+    dimensions: [
+      { values: ['ATL', null, 'Zürich'], index: Int32Array.of(2, 1, 0) },
+      { values: [2n ** 60n, -5], index: Int32Array.of(0, 1, 1) },
+      { values: [-125n, null], index: Int32Array.of(1, 0, 0) },
+      { values: [true, false], index: Int32Array.of(0, 1, 0) },
+    ],
+  }
+}
+
+const plain = (table: PartialTable) =>
+  Array.from({ length: table.count }, (_, row) => [
+    table.windowFrom[row],
+    ...table.dimensions.map(({ values, index }) => values[index[row]!]),
+    ...table.cells.subarray(row * layout.width, (row + 1) * layout.width),
+  ])
+
+test('a table survives the wire exactly: nulls, int64 extremes, negative 128-bit sums, absent minima', () => {
+  const table = sample()
+  expect(plain(decodePartials(encodePartials(table), layout))).toEqual(plain(table))
+})
+
+test('parts put together are the table', () => {
+  const table = sample()
+  const parts = [slicePartials(table, 0, 1), slicePartials(table, 1, 3)].map((part) =>
+    decodePartials(encodePartials(part), layout),
+  )
+  expect(parts.flatMap(plain)).toEqual(plain(table))
+  expect(parts[0]!.dimensions[0]!.values).toEqual(['Zürich'])
+})
+
+test('an empty table survives too', () => {
+  expect(decodePartials(encodePartials(slicePartials(sample(), 0, 0)), layout).count).toBe(0)
+})
