@@ -61,6 +61,7 @@ export const ERRORS = {
   MEDIA_TYPE: { retry: 'never', status: 415, hint: 'Send application/json or application/x-ndjson.' },
   NOT_ACCEPTABLE: { retry: 'never', status: 406, hint: 'Accept application/json or text/csv.' },
   OVERLOADED: { retry: 'later', status: 503, hint: 'Send again after Retry-After.' },
+  RATE_LIMITED: { retry: 'later', status: 429, hint: 'Send fewer requests; go on after Retry-After.' },
   METRIC_LIMIT: { retry: 'never', status: 503, hint: 'The metric reached a limit of docs/operating.md; coarsen its groups or windows.' },
   MEASURE_OVERFLOW: { retry: 'never', status: 503, hint: 'An exact value left int64; cast it to a DECIMAL or smaller unit.' },
   NOT_FOUND: { retry: 'never', status: 404, hint: 'See /openapi.json for the paths.' },
