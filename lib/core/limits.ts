@@ -24,4 +24,10 @@ export const LIMITS = {
   answerRowsDefault: 10_000,
   /** Bytes of one record of live or sealed partials; a bigger table is published in several records. */
   partialRecordBytes: 700 * 1024,
+  /** Bytes of one registered schema's text. */
+  schemaBytes: 256 * 1024,
+  /** Types one registered schema may nest. */
+  schemaDepth: 64,
+  /** Fields of one registered schema, nested records included. */
+  schemaFields: 1_000,
 } as const

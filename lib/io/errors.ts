@@ -37,6 +37,7 @@ export const ERRORS = {
   MANIFEST_CONFLICT: { retry: 'now', status: 409, hint: 'Another writer was first; the chain is read again.' },
   REGISTRY_UNREACHABLE: { retry: 'later', status: 503, hint: 'Check TIDEMARK_REGISTRY_URL and that the registry runs.' },
   SCHEMA_INCOMPATIBLE: { retry: 'never', status: 409, hint: 'Make the change compatible or register under a new subject.' },
+  SCHEMA_INVALID: { retry: 'never', status: 422, hint: 'Correct the schema at the named place.' },
   SCHEMA_UNKNOWN: { retry: 'never', status: 404, hint: 'Register the schema first.' },
   DEFINITIONS_INVALID: { retry: 'never', status: 422, hint: 'Fix the listed lines.' },
   CONFIG_INVALID: { retry: 'never', status: 500, hint: 'Fix the listed settings.' },
