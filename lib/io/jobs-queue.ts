@@ -1,0 +1,502 @@
+/**
+ * JobQueue on BullMQ, whatever its backend. BullMQ keeps waiting, active, delayed, completed and failed; pause and cancel of
+ * one job are ours, a `control` word in the job's data:
+ *
+ *   waiting ── worker ──▶ active ──▶ completed | failed (code, message, hint as JSON in failedReason)
+ *      │ pause               │ pause: the handler waits inside `progress`; a dead worker's paused job is held when taken up
+ *      ▼                     │ cancel: the signal aborts (here at once, elsewhere within `controlPollMs`)
+ *   held (delayed for ever, │                                             failed with CANCELLED is shown as `cancelled`
+ *   shown as `paused`) ──────┴─ resume promotes it
+ *
+ * Errors are classified: retry `never` fails the job, `now` and `later` go back with back-off up to `attemptsMax`.
+ * Missed runs: a schedule that is already there is left alone, so its overdue run is taken up at once by the next worker.
+ */
+import { createHash } from 'node:crypto'
+import {
+  type BackendClasses,
+  DelayedError,
+  type IQueueBackend,
+  type Job,
+  UnrecoverableError,
+  WaitingError,
+} from 'bullmq'
+import { classify, OperatingError } from './errors.ts'
+import type { Clock, JobContext, JobHandler, JobQueue, JobState, JobType, JobView } from './ports.ts'
+
+/** Settings that both openers take; the defaults suit production, tests shorten the times. */
+export interface JobsOptions {
+  readonly clock: Clock
+  /** Told of every failure that no caller sees (lost connection, lost lock). */
+  readonly onError?: (error: OperatingError) => void
+  /** A worker that has not renewed its lock for so long counts as dead. */
+  readonly lockMs?: number
+  /** How long `close` waits for handlers to see the abort before it leaves their jobs to be taken up later. */
+  readonly closeMs?: number
+  /** How often a running job looks whether another process paused or cancelled it. */
+  readonly controlPollMs?: number
+  /** Attempts of a job whose error says `now` or `later`. */
+  readonly attemptsMax?: number
+  /** First back-off; doubles to at most a minute. */
+  readonly backoffMs?: number
+  /** Name of the queue; one per platform. */
+  readonly queue?: string
+}
+
+type Control = 'run' | 'pause' | 'cancel'
+interface Payload {
+  readonly input: Readonly<Record<string, unknown>>
+  readonly control: Control
+}
+type Stored = Job<Payload>
+
+/** Finished jobs kept: enough for months of nightly runs, small enough to list. */
+const KEPT = { count: 2_000 }
+const HELD_MS = 5 * 365 * 86_400_000
+const BACKOFF_MS_MAX = 60_000
+/** Times a job may be taken up after its worker died; then it has killed enough workers. */
+const STALLS_MAX = 5
+const CANCELLED = 'CANCELLED'
+const STATES = ['active', 'waiting', 'prioritized', 'delayed', 'completed', 'failed'] as const
+
+/** A handler that runs in this process. */
+interface Running {
+  readonly abort: AbortController
+  control: Control
+  wake: () => void
+}
+
+/** Why a handler was aborted; it never reaches a reader. */
+class Stopped extends Error {
+  override readonly name = 'Stopped'
+  readonly why: 'cancel' | 'close' | 'lock'
+  constructor(why: 'cancel' | 'close' | 'lock') {
+    super(why)
+    this.why = why
+  }
+}
+
+/** The queue; made by `openEmbeddedJobs` and `openRedisJobs`. */
+export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
+  readonly #classes: BackendClasses<B, C>
+  readonly #connections: { producer: C; worker: C }
+  readonly #options: Required<Omit<JobsOptions, 'onError'>> & Pick<JobsOptions, 'onError'>
+  readonly #disconnect: () => Promise<void>
+  readonly #queue
+  readonly #running = new Map<string, Running>()
+  #worker: { pause(doNotWaitActive: boolean): Promise<void>; close(force: boolean): Promise<void> } | null = null
+  #closing: Promise<void> | null = null
+
+  constructor(
+    classes: BackendClasses<B, C>,
+    connections: { producer: C; worker: C },
+    options: JobsOptions,
+    disconnect: () => Promise<void>,
+  ) {
+    this.#classes = classes
+    this.#connections = connections
+    this.#options = {
+      lockMs: 30_000,
+      closeMs: 5_000,
+      controlPollMs: 500,
+      attemptsMax: 20,
+      backoffMs: 1_000,
+      queue: 'tidemark',
+      ...options,
+    }
+    this.#disconnect = disconnect
+    this.#queue = new classes.Queue<Payload, unknown>(this.#options.queue, { connection: connections.producer })
+    this.#queue.on('error', (error) => this.#report(error))
+  }
+
+  async add(type: JobType, data: Readonly<Record<string, unknown>>, options: { key?: string } = {}): Promise<JobView> {
+    const jobId = options.key === undefined ? {} : { jobId: jobIdOf(type, options.key) }
+    return this.#ask(async () => {
+      const job = await this.#queue.add(type, { input: data, control: 'run' }, { ...jobId, ...this.#jobOptions() })
+      return (await this.#view(job.id!))!
+    })
+  }
+
+  get(id: string): Promise<JobView | null> {
+    return this.#ask(() => this.#view(id))
+  }
+
+  list(options: { type?: JobType; limit?: number } = {}): Promise<JobView[]> {
+    const limit = options.limit ?? 100
+    return this.#ask(async () => {
+      const views: JobView[] = []
+      for (const state of STATES) {
+        const jobs = await this.#queue.getJobs([state], 0, options.type === undefined ? limit - 1 : -1)
+        for (const job of jobs as Stored[]) {
+          if (options.type === undefined || job.name === options.type) views.push(this.#viewOf(job, state))
+        }
+      }
+      return views
+        .sort((a, b) => (a.created_at < b.created_at ? 1 : a.created_at > b.created_at ? -1 : 0))
+        .slice(0, limit)
+    })
+  }
+
+  pause(id: string): Promise<JobView> {
+    return this.#change(id, async (job, state) => {
+      if (state === 'paused') return
+      if (state !== 'waiting' && state !== 'active') throw wrongState(id, 'pause', state)
+      await this.#control(job, 'pause')
+    })
+  }
+
+  resume(id: string): Promise<JobView> {
+    return this.#change(id, async (job, state) => {
+      if (state !== 'paused') throw wrongState(id, 'resume', state)
+      await this.#control(job, 'run')
+      if ((await job.getState()) === 'delayed') await promote(job)
+    })
+  }
+
+  cancel(id: string): Promise<JobView> {
+    return this.#change(id, async (job, state) => {
+      if (state === 'cancelled') return
+      if (state === 'completed' || state === 'failed') throw wrongState(id, 'cancel', state)
+      await this.#control(job, 'cancel')
+      if ((await job.getState()) === 'delayed') await promote(job)
+    })
+  }
+
+  retry(id: string): Promise<JobView> {
+    return this.#change(id, async (job, state) => {
+      if (state !== 'failed' && state !== 'cancelled') throw wrongState(id, 'retry', state)
+      await this.#control(job, 'run')
+      if ((await job.getState()) === 'failed') {
+        await job.updateProgress(0)
+        await job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
+      }
+    })
+  }
+
+  logs(id: string): Promise<string[]> {
+    return this.#ask(async () => {
+      if ((await this.#view(id)) === null) throw unknownJob(id)
+      return (await this.#queue.getJobLogs(id, 0, -1)).logs
+    })
+  }
+
+  schedule(
+    id: string,
+    schedule: { pattern: string; zone: string; type: JobType; data: Readonly<Record<string, unknown>> } | null,
+  ): Promise<void> {
+    return this.#ask(async () => {
+      if (schedule === null) {
+        await this.#queue.removeJobScheduler(id)
+        return
+      }
+      const there = await this.#queue.getJobScheduler(id)
+      const payload: Payload = { input: schedule.data, control: 'run' }
+      const same =
+        there?.pattern === schedule.pattern &&
+        there.tz === schedule.zone &&
+        there.name === schedule.type &&
+        canonical(there.template?.data) === canonical(payload)
+      // Upserting again would replace the overdue run of a platform that was down by the next regular one.
+      if (same) return
+      await this.#queue.upsertJobScheduler(
+        id,
+        { pattern: schedule.pattern, tz: schedule.zone },
+        { name: schedule.type, data: payload, opts: this.#jobOptions() },
+      )
+    })
+  }
+
+  async work(handlers: Partial<Record<JobType, JobHandler>>, options: { concurrency: number }): Promise<void> {
+    const { lockMs, backoffMs } = this.#options
+    const worker = new this.#classes.Worker<Payload, unknown>(
+      this.#options.queue,
+      (job, token, signal) => this.#process(job as Stored, token ?? '', signal, handlers),
+      {
+        connection: this.#connections.worker,
+        concurrency: options.concurrency,
+        lockDuration: lockMs,
+        stalledInterval: lockMs,
+        maxStalledCount: STALLS_MAX,
+        settings: {
+          backoffStrategy: (attempts, _type, error) =>
+            failureOf(error)?.retry === 'now'
+              ? 0
+              : Math.min(BACKOFF_MS_MAX, backoffMs * 2 ** Math.min(attempts - 1, 16)),
+        },
+      },
+    )
+    worker.on('error', (error) => this.#report(error))
+    worker.on('lockRenewalFailed', (ids) => {
+      for (const id of ids) this.#running.get(id)?.abort.abort(new Stopped('lock'))
+    })
+    await this.#ask(() => worker.waitUntilReady())
+    this.#worker = worker
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    for (const running of this.#running.values()) running.abort.abort(new Stopped('close'))
+    const worker = this.#worker
+    if (worker !== null) {
+      await worker.pause(true)
+      const { clock, closeMs } = this.#options
+      const endMs = clock.monotonic() + closeMs
+      while (this.#running.size > 0 && clock.monotonic() < endMs) await clock.sleep(10)
+      // A handler that did not stop keeps its lock until it runs out; then its job is taken up like a dead worker's.
+      await worker.close(this.#running.size > 0)
+    }
+    await this.#queue.close()
+    await this.#disconnect()
+  }
+
+  async #process(
+    job: Stored,
+    token: string,
+    signal: AbortSignal | undefined,
+    handlers: Partial<Record<JobType, JobHandler>>,
+  ): Promise<unknown> {
+    const id = job.id!
+    const asked = (await this.#queue.getJob(id))?.data.control
+    if (asked === 'cancel') throw failed({ code: CANCELLED, message: 'cancelled', hint: '', retry: 'never' })
+    if (asked === 'pause') await this.#hold(job, token)
+    const handler = handlers[job.name as JobType]
+    if (handler === undefined)
+      throw failed(failure(new OperatingError('REQUEST_INVALID', `no worker runs jobs of type ${job.name}`)))
+
+    const running: Running = { abort: new AbortController(), control: 'run', wake: () => undefined }
+    this.#running.set(id, running)
+    signal?.addEventListener('abort', () => running.abort.abort(new Stopped('lock')))
+    if (this.#closing !== null) running.abort.abort(new Stopped('close'))
+    const finished = new AbortController()
+    const watched = this.#watch(id, running, finished.signal)
+    try {
+      const result = await handler(job.data.input, this.#context(job, running))
+      return result ?? null
+    } catch (error) {
+      const stopped = running.abort.signal.aborted ? (running.abort.signal.reason as Stopped).why : null
+      if (stopped === 'cancel') throw failed({ code: CANCELLED, message: 'cancelled', hint: '', retry: 'never' })
+      if (stopped === 'close') {
+        await job.moveToWait(token)
+        throw new WaitingError()
+      }
+      throw failed(failure(classify(error)))
+    } finally {
+      this.#running.delete(id)
+      finished.abort()
+      await watched
+    }
+  }
+
+  /** Puts a paused job aside so that it takes no worker's place. Never returns. */
+  async #hold(job: Stored, token: string): Promise<never> {
+    await job.moveToDelayed(this.#options.clock.now() + HELD_MS, token)
+    // Resumed between our read and the move: nobody else would promote it.
+    const now = await this.#queue.getJob(job.id!)
+    if (now !== undefined && now.data.control !== 'pause') await promote(now as Stored)
+    throw new DelayedError()
+  }
+
+  #context(job: Stored, running: Running): JobContext {
+    const { clock } = this.#options
+    const signal = running.abort.signal
+    const startedMs = clock.monotonic()
+    let pausedMs = 0
+    let writtenMs = Number.NEGATIVE_INFINITY
+    const check = () => {
+      if (signal.aborted) throw signal.reason
+    }
+    return {
+      id: job.id!,
+      signal,
+      progress: async (fraction, note) => {
+        check()
+        if (note !== undefined) await job.log(this.#line(note))
+        const now = clock.monotonic()
+        // A hundred reports a second tell no more than ten, and each is a write.
+        if (fraction >= 1 || note !== undefined || now - writtenMs >= 100) {
+          writtenMs = now
+          const elapsed = now - startedMs - pausedMs
+          const etaMs = fraction > 0 ? Math.round((elapsed * (1 - fraction)) / fraction) : null
+          await job.updateProgress({ fraction, eta_ms: etaMs, at_ms: clock.now() })
+        }
+        while (running.control === 'pause' && !signal.aborted)
+          await new Promise<void>((resolve) => (running.wake = resolve))
+        pausedMs += clock.monotonic() - now
+        check()
+      },
+      log: async (line) => {
+        check()
+        await job.log(this.#line(line))
+      },
+    }
+  }
+
+  /** Follows what other processes ask of a running job. */
+  async #watch(id: string, running: Running, finished: AbortSignal): Promise<void> {
+    running.abort.signal.addEventListener('abort', () => running.wake())
+    for (;;) {
+      await this.#options.clock.sleep(this.#options.controlPollMs, finished)
+      if (finished.aborted) return
+      try {
+        const control = (await this.#queue.getJob(id))?.data.control
+        if (control !== undefined) steer(running, control)
+      } catch (error) {
+        this.#report(error)
+      }
+    }
+  }
+
+  async #control(job: Stored, control: Control): Promise<void> {
+    await job.updateData({ input: job.data.input, control })
+    const running = this.#running.get(job.id!)
+    if (running !== undefined) steer(running, control)
+  }
+
+  #change(id: string, change: (job: Stored, state: JobState) => Promise<void>): Promise<JobView> {
+    return this.#ask(async () => {
+      const job = (await this.#queue.getJob(id)) as Stored | undefined
+      if (job === undefined) throw unknownJob(id)
+      await change(job, this.#viewOf(job, await job.getState()).state)
+      return (await this.#view(id))!
+    })
+  }
+
+  async #view(id: string): Promise<JobView | null> {
+    const job = (await this.#queue.getJob(id)) as Stored | undefined
+    return job === undefined ? null : this.#viewOf(job, await job.getState())
+  }
+
+  #viewOf(job: Stored, stored: string): JobView {
+    const error = stored === 'failed' ? readFailure(job.failedReason) : null
+    const state = stateOf(stored, job.data.control, error?.code === CANCELLED)
+    const report = job.progress as number | { fraction: number; eta_ms: number | null; at_ms: number }
+    const eta = typeof report === 'object' && state === 'active' ? report.eta_ms : null
+    const since = typeof report === 'object' ? this.#options.clock.now() - report.at_ms : 0
+    return {
+      id: job.id!,
+      type: job.name as JobType,
+      state,
+      data: job.data.input,
+      progress: state === 'completed' ? 1 : typeof report === 'object' ? report.fraction : 0,
+      eta_ms: eta === null ? null : Math.max(0, eta - Math.max(0, since)),
+      result: state === 'completed' ? (job.returnvalue ?? null) : null,
+      error:
+        state === 'failed' && error !== null ? { code: error.code, message: error.message, hint: error.hint } : null,
+      created_at: new Date(job.timestamp).toISOString(),
+      finished_at:
+        job.finishedOn === undefined || job.finishedOn === null ? null : new Date(job.finishedOn).toISOString(),
+    }
+  }
+
+  #jobOptions() {
+    const { attemptsMax } = this.#options
+    return {
+      attempts: attemptsMax,
+      backoff: { type: 'custom' },
+      removeOnComplete: KEPT,
+      removeOnFail: KEPT,
+      stackTraceLimit: 1,
+    }
+  }
+
+  #line(text: string): string {
+    return `${new Date(this.#options.clock.now()).toISOString()} ${text}`
+  }
+
+  /** Runs one request; what is not ours already is the queue's failure. */
+  async #ask<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      throw error instanceof OperatingError ? error : queueFailed(error)
+    }
+  }
+
+  #report(error: unknown): void {
+    this.#options.onError?.(error instanceof OperatingError ? error : queueFailed(error))
+  }
+}
+
+interface Failure {
+  readonly code: string
+  readonly message: string
+  readonly hint: string
+  readonly retry: 'now' | 'later' | 'never'
+}
+
+/** An id that BullMQ accepts (no colon, not a number) and that says nothing but type and key. */
+const jobIdOf = (type: JobType, key: string): string =>
+  `k${createHash('sha256').update(`${type}\n${key}`).digest('hex').slice(0, 31)}`
+
+function stateOf(stored: string, control: Control, cancelled: boolean): JobState {
+  switch (stored) {
+    case 'completed':
+      return 'completed'
+    case 'failed':
+      return cancelled ? 'cancelled' : 'failed'
+    case 'active':
+      return control === 'pause' ? 'paused' : 'active'
+    default:
+      return control === 'pause' ? 'paused' : control === 'cancel' ? 'cancelled' : 'waiting'
+  }
+}
+
+function steer(running: Running, control: Control): void {
+  running.control = control
+  if (control === 'cancel') running.abort.abort(new Stopped('cancel'))
+  if (control !== 'pause') running.wake()
+}
+
+/** Makes a held job runnable; a job that left the delayed state meanwhile needs no help. */
+async function promote(job: Stored): Promise<void> {
+  try {
+    await job.promote()
+  } catch (error) {
+    if ((await job.getState()) === 'delayed') throw error
+  }
+}
+
+const failure = (error: OperatingError): Failure => ({
+  code: error.code,
+  message: error.message,
+  hint: error.hint,
+  retry: error.retry,
+})
+
+/** The error that BullMQ stores: its message is the failure as JSON, its class decides about another attempt. */
+function failed(what: Failure): Error {
+  const text = JSON.stringify(what)
+  return what.retry === 'never' ? new UnrecoverableError(text) : new Error(text)
+}
+
+const failureOf = (error: Error | undefined): Failure | null =>
+  error === undefined ? null : readFailure(error.message)
+
+function readFailure(text: string | undefined): Failure | null {
+  if (text === undefined || text === '') return null
+  try {
+    const json = JSON.parse(text) as Partial<Failure>
+    if (typeof json.code === 'string') return json as Failure
+  } catch {
+    // BullMQ's own words, as for a job that stalled too often.
+  }
+  return { code: 'INTERNAL', message: text, hint: 'See the log of the worker that ran it.', retry: 'never' }
+}
+
+/** JSON with sorted keys: PostgreSQL's jsonb does not keep their order. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) =>
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  )
+}
+
+const unknownJob = (id: string) => new OperatingError('JOB_UNKNOWN', `there is no job ${id}`, { job: id })
+const wrongState = (id: string, operation: string, state: JobState) =>
+  new OperatingError('JOB_STATE', `cannot ${operation} job ${id}: it is ${state}`, { job: id, operation, state })
+const queueFailed = (error: unknown) =>
+  new OperatingError('QUEUE_UNREACHABLE', error instanceof Error ? error.message : String(error), {}, { cause: error })
