@@ -41,3 +41,6 @@ export interface PartialTags {
   /** Set when the metric hit a limit in this epoch: its answers are refused with this code. */
   readonly refused: string | null
 }
+
+/** Header that carries the tags. */
+export const PARTIAL_HEADER = 'tidemark-partial'

@@ -1,0 +1,75 @@
+/**
+ * Publishing partials: one table → one or more records on live.<metric> or sealed.<metric>. Values are absolute and tagged
+ * with the offset they cover, so an append whose outcome is unknown is simply done again (DESIGN idea 2).
+ */
+import { LIMITS } from '#core/limits.ts'
+import { encodePartials, slicePartials } from '#format/partials-arrow.ts'
+import { encodeBatch } from '#format/record-batch.ts'
+import { classify } from '#io/errors.ts'
+import type { Clock, EventLog } from '#io/ports.ts'
+import type { EpochPartials, EpochState } from '#metrics/partition-engine.ts'
+import type { PartialTags } from '#schemas/partials.ts'
+import { PARTIAL_HEADER } from '#schemas/partials.ts'
+import { liveTopic, sealedTopic } from '#schemas/topics.ts'
+
+const utf8 = new TextEncoder()
+
+/** What a table says about itself besides its rows. */
+export interface Publication {
+  readonly state: EpochState
+  /** Lowest offset from which on changes are in a live record; the epoch's first for a sealed one. */
+  readonly base: number
+  readonly sealed: { readonly by: number; readonly ms: number } | null
+}
+
+/** Rows that fit one record: an estimate from the widths, halved for dictionaries. */
+function rowsPerRecord(partials: EpochPartials): number {
+  const { layout } = partials.table
+  return Math.max(1, Math.floor(LIMITS.partialRecordBytes / ((layout.width + layout.dimensions.length * 2 + 2) * 8)))
+}
+
+/** Encodes the records of one publication. */
+export function encodePublication(partials: EpochPartials, publication: Publication): Uint8Array[] {
+  const { state, base, sealed } = publication
+  const { table, metric } = partials
+  const rows = rowsPerRecord(partials)
+  const parts = Math.max(1, Math.ceil(table.count / rows))
+  return Array.from({ length: parts }, (_, part) => {
+    const tags: PartialTags = {
+      kind: sealed === null ? 'live' : 'sealed', metric: metric.name, generation: metric.generation,
+      partition: state.partition, epoch: state.epoch, first: state.first, base, next: state.next, part, parts,
+      watermark: state.watermark, events: state.events, duplicates: state.duplicates, dead: state.dead,
+      quarantined: state.quarantined, opened_ms: state.openedMs, sealed_ms: sealed?.ms ?? null, sealed_by: sealed?.by ?? null,
+      arrival_ms: state.arrivalMs, refused: partials.refused,
+    }
+    const slice = parts === 1 ? table : slicePartials(table, part * rows, Math.min(table.count, (part + 1) * rows))
+    const value = encodePartials(slice)
+    return encodeBatch([{ key: null, value, headers: [[PARTIAL_HEADER, utf8.encode(JSON.stringify(tags))]] }], 0)
+  })
+}
+
+/** Appends the records of one publication in order; an unknown or failed append is repeated until it holds or `signal` aborts. */
+export async function publish(
+  deps: { log: EventLog; clock: Clock; signal: AbortSignal; onRetry: (error: Error) => void },
+  partials: EpochPartials,
+  publication: Publication,
+): Promise<number> {
+  const topic = publication.sealed === null ? liveTopic(partials.metric.name) : sealedTopic(partials.metric.name)
+  let bytes = 0
+  for (const batch of encodePublication(partials, publication)) {
+    for (let attempt = 0; ; attempt++) {
+      deps.signal.throwIfAborted()
+      try {
+        await deps.log.append(topic, publication.state.partition, batch.slice())
+        bytes += batch.byteLength
+        break
+      } catch (error) {
+        const known = classify(error)
+        if (known.retry === 'never') throw known
+        deps.onRetry(known)
+        await deps.clock.sleep(Math.min(2_000, 50 * 2 ** attempt), deps.signal)
+      }
+    }
+  }
+  return bytes
+}

@@ -1,0 +1,112 @@
+/**
+ * Starts the speed service: spreads the partitions over worker threads, restarts a worker that dies, and tells the truth
+ * about all of it (readiness, status). A worker that stops with a `never` error keeps the service failed, by name.
+ */
+import { Worker } from 'node:worker_threads'
+import type { Logger } from 'pino'
+import type { PartReadiness } from '#io/http.ts'
+import type { Clock } from '#io/ports.ts'
+import type { Definitions } from '#metrics/definition.ts'
+import type { PartitionStatus } from './status.ts'
+import type { SpeedMessage, SpeedWorkerData } from './worker.ts'
+
+/** What the service needs; `share` picks the partitions of this process. */
+export interface SpeedOptions extends Omit<SpeedWorkerData, 'assignments' | 'definitions'> {
+  readonly definitions: Definitions
+  readonly workers: number
+  readonly share: { readonly index: number; readonly count: number }
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** The running service. */
+export interface Speed {
+  /** Latest status of every partition of this process. */
+  status(): readonly PartitionStatus[]
+  readiness(): PartReadiness
+  /** Flushes what is open and stops the workers. */
+  close(): Promise<void>
+}
+
+/** Partition p of every stream goes to worker `p % (count * workers)`: shares differ by at most one partition. */
+export function assignmentsOf(definitions: Definitions, options: { workers: number; share: { index: number; count: number } }): SpeedWorkerData['assignments'][] {
+  const total = options.share.count * options.workers
+  return Array.from({ length: options.workers }, (_, worker) =>
+    definitions.streams
+      .map(({ name, partitions }) => ({
+        stream: name,
+        partitions: Array.from({ length: partitions }, (__, p) => p).filter((p) => p % total === options.share.index * options.workers + worker),
+      }))
+      .filter(({ partitions, stream }) => partitions.length > 0 && definitions.metrics.some((metric) => metric.stream.name === stream)),
+  )
+}
+
+/** Starts the workers; resolves at once, `readiness` tells when they have caught up. */
+export function startSpeed(options: SpeedOptions): Speed {
+  const statuses = new Map<string, PartitionStatus>()
+  let failure: string | null = null
+  let closing = false
+  const assignments = assignmentsOf(options.definitions, options).filter((assignment) => assignment.length > 0)
+  const expected = assignments.flat().reduce((sum, { partitions }) => sum + partitions.length, 0)
+
+  const startWorker = (assigned: SpeedWorkerData['assignments'], deaths: number): { stop(): Promise<void> } => {
+    const workerData: SpeedWorkerData = {
+      log: options.log, registryUrl: options.registryUrl, definitions: options.definitions.directory, stateDirectory: options.stateDirectory,
+      flushMs: options.flushMs, assignments: assigned,
+    }
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData })
+    let replacement: { stop(): Promise<void> } | null = null
+    let gone = false
+    worker.on('message', (message: SpeedMessage) => {
+      switch (message.kind) {
+        case 'status':
+          statuses.set(`${message.status.stream}/${message.status.partition}`, message.status)
+          break
+        case 'warning':
+          options.logger.warn(message.context, message.message)
+          break
+        case 'failed':
+          failure = `${message.code}: ${message.message}`
+          options.logger.error({ code: message.code, hint: message.hint }, message.message)
+          break
+        case 'stopped':
+          break
+      }
+    })
+    worker.on('error', (error) => options.logger.error({ err: error }, 'a speed worker died'))
+    const exited = new Promise<void>((resolve) => {
+      worker.on('exit', () => {
+        gone = true
+        resolve()
+        if (closing || failure !== null) return
+        // A crash loop backs off; the log still has everything that was not sealed.
+        void options.clock.sleep(Math.min(30_000, 200 * 2 ** deaths)).then(() => {
+          if (!closing) replacement = startWorker(assigned, deaths + 1)
+        })
+      })
+    })
+    return {
+      async stop() {
+        if (replacement !== null) return replacement.stop()
+        if (gone) return
+        worker.postMessage('stop')
+        await exited
+      },
+    }
+  }
+  const workers = assignments.map((assigned) => startWorker(assigned, 0))
+  return {
+    status: () => [...statuses.values()],
+    readiness() {
+      if (failure !== null) return { ready: false, reason: failure }
+      const recovered = [...statuses.values()].filter((status) => status.recovered).length
+      return recovered === expected
+        ? { ready: true, reason: null }
+        : { ready: false, reason: `${recovered} of ${expected} partitions have caught up with the log` }
+    },
+    async close() {
+      closing = true
+      await Promise.all(workers.map((worker) => worker.stop()))
+    },
+  }
+}
