@@ -110,7 +110,7 @@ export class PglitePool extends EventEmitter {
  * directory free.
  * @throws OperatingError LOG_LOCKED when another process has it open, DATA_DIR_UNWRITABLE when it cannot be written
  */
-export async function openPglitePool(directory: string): Promise<{ pool: PgPool; close(): Promise<void> }> {
+export async function openPglitePool(directory: string): Promise<{ pool: PgPool; close: () => Promise<void> }> {
   try {
     mkdirSync(directory, { recursive: true })
   } catch (error) {
@@ -127,7 +127,7 @@ export async function openPglitePool(directory: string): Promise<{ pool: PgPool;
     await pool.query('SET search_path TO "bullmq"')
     return {
       pool: pool as unknown as PgPool,
-      async close() {
+      close: async () => {
         await pool.end()
         lock.release()
       },

@@ -262,7 +262,11 @@ export function jobsConformance(name: string, makeStore: () => Promise<JobsStore
         async (queue, reopen) => {
           const started = latch()
           const never = new Promise<void>(() => undefined)
-          await queue.work({ drift: () => (started.open(), never) }, { concurrency: 1 })
+          const hang: JobHandler = () => {
+            started.open()
+            return never
+          }
+          await queue.work({ drift: hang }, { concurrency: 1 })
           const { id } = await queue.add('drift', {})
           await started.promise
           // The handler does not stop, so its job stays locked as if the process had died.
