@@ -1,0 +1,137 @@
+/**
+ * Small partial tables and the records that a speed layer would publish about a small log; for tests of what merges them.
+ * The arithmetic is written on purpose without the core's: maps and bigints (an oracle shares no code with its subject).
+ */
+import { type GroupValue, layoutOf, type PartialLayout, type PartialTable } from '#core/partial.ts'
+import type { PartialTags } from '#schemas/partials.ts'
+
+/** One event of a small log, already windowed: one dimension `g`, one value. */
+export interface SmallEvent {
+  readonly window: number
+  readonly group: GroupValue
+  readonly value: number | null
+}
+
+/** A record of a small log: an event, or the barrier with this id. */
+export type SmallRecord = SmallEvent | { readonly barrier: number }
+
+/** Layout of the small tables: dimension `g`; measures `n` count(*), `s` sum(value), `lo` min(value), `hi` max(value). */
+export const SMALL_LAYOUT: PartialLayout = layoutOf(
+  [{ name: 'g', kind: 'string', scale: 0 }],
+  [
+    { name: 'n', kind: 'count', scale: 0, float: false },
+    { name: 's', kind: 'sum', scale: 0, float: false },
+    { name: 'lo', kind: 'min', scale: 0, float: false },
+    { name: 'hi', kind: 'max', scale: 0, float: false },
+  ],
+)
+
+/** Generation name used by the records below. */
+export const SMALL_GENERATION = 'aaaaaaaaaaaa'
+
+/** Rows of a table from objects: window start, one value per dimension, and the row's doubles. */
+export function tableOf(
+  layout: PartialLayout,
+  rows: readonly { readonly from: number; readonly group: readonly GroupValue[]; readonly cells: readonly number[] }[],
+): PartialTable {
+  const cells = new Float64Array(rows.length * layout.width)
+  rows.forEach((row, at) => cells.set(row.cells, at * layout.width))
+  return {
+    layout,
+    count: rows.length,
+    windowFrom: Float64Array.from(rows, ({ from }) => from),
+    dimensions: layout.dimensions.map((_, dimension) => {
+      const values = [...new Set(rows.map(({ group }) => group[dimension]!))]
+      return { values, index: Int32Array.from(rows, ({ group }) => values.indexOf(group[dimension]!)) }
+    }),
+    cells,
+  }
+}
+
+/** What a list of events comes to, per `window|group`: count, sum, min, max as text. The oracle. */
+export function expectedOf(events: readonly SmallEvent[]): Map<string, string> {
+  const lists = new Map<string, SmallEvent[]>()
+  for (const event of events) {
+    const key = `${event.window}|${String(event.group)}`
+    lists.set(key, [...(lists.get(key) ?? []), event])
+  }
+  return new Map(
+    [...lists].map(([key, list]) => {
+      const values = list.flatMap(({ value }) => (value === null ? [] : [value]))
+      const sum = values.length === 0 ? null : values.reduce((total, value) => total + BigInt(value), 0n)
+      const sorted = values.toSorted((a, b) => a - b)
+      return [key, `${list.length} ${sum} ${sorted[0] ?? null} ${sorted.at(-1) ?? null}`]
+    }),
+  )
+}
+
+/** The table of a list of events in {@link SMALL_LAYOUT}. */
+export function smallTable(events: readonly SmallEvent[], only?: (event: SmallEvent) => boolean): PartialTable {
+  const groups = Map.groupBy(events, ({ window, group }) => `${window}|${String(group)}`)
+  const rows = [...groups.values()].filter((list) => only === undefined || list.some(only)).map((list) => {
+    const values = list.flatMap(({ value }) => (value === null ? [] : [value]))
+    const sum = values.reduce((total, value) => total + BigInt(value), 0n)
+    const low = values.length === 0 ? Number.POSITIVE_INFINITY : Math.min(...values)
+    const high = values.length === 0 ? Number.NEGATIVE_INFINITY : Math.max(...values)
+    const cells = [list.length, values.length, Number(sum >> 32n), Number(sum & 0xffff_ffffn), low, 0, high, 0, 0]
+    return { from: list[0]!.window, group: [list[0]!.group], cells }
+  })
+  return tableOf(SMALL_LAYOUT, rows)
+}
+
+/** A published record: tags and table. */
+export interface SmallPublished {
+  readonly tags: PartialTags
+  readonly table: PartialTable
+}
+
+/**
+ * What a speed layer publishes about one partition: after every record whose index is in `flushes` a live table (of all
+ * when the index is in `full`, else of what changed since the flush before), and a sealed table at every barrier, in `parts`.
+ */
+export function publishedBy(
+  partition: number,
+  log: readonly SmallRecord[],
+  options: { readonly flushes: ReadonlySet<number>; readonly full: ReadonlySet<number>; readonly parts: number },
+): SmallPublished[] {
+  const out: SmallPublished[] = []
+  let epoch = 0
+  let first = 0
+  let base = 0
+  let opened = 0
+  const tags = (kind: 'live' | 'sealed', next: number, rest: Partial<PartialTags>): PartialTags => ({
+    kind, metric: 'small', generation: SMALL_GENERATION, partition, epoch, first, base, next, part: 0, parts: 1,
+    watermark: null, events: eventsOf(log.slice(first, next)).length, duplicates: 0, dead: 0, quarantined: 0,
+    opened_ms: opened, sealed_ms: null, sealed_by: null, arrival_ms: 0, refused: null, ...rest,
+  })
+  log.forEach((record, offset) => {
+    const next = offset + 1
+    if ('barrier' in record) {
+      const whole = eventsOf(log.slice(first, next))
+      for (let part = 0; part < options.parts; part++) {
+        const table = smallTable(whole.filter(({ window }) => window % options.parts === part))
+        const sealed = { base: first, part, parts: options.parts, sealed_by: record.barrier, sealed_ms: record.barrier * 1000 }
+        out.push({ tags: tags('sealed', next, sealed), table })
+      }
+      epoch = record.barrier
+      first = next
+      base = next
+      opened = record.barrier * 1000
+    } else if (options.flushes.has(offset)) {
+      const from = options.full.has(offset) ? first : base
+      const changed = new Set(eventsOf(log.slice(from, next)).map(({ window, group }) => `${window}|${String(group)}`))
+      const table = smallTable(eventsOf(log.slice(first, next)), ({ window, group }) => changed.has(`${window}|${String(group)}`))
+      out.push({ tags: tags('live', next, { base: from }), table })
+      base = next
+    }
+  })
+  return out
+}
+
+/** The events among the records. */
+export const eventsOf = (records: readonly SmallRecord[]): SmallEvent[] =>
+  records.filter((record): record is SmallEvent => !('barrier' in record))
+
+/** Offset behind the barrier `id`; -1 when the log does not have it. */
+export const cutOffset = (log: readonly SmallRecord[], id: number): number =>
+  log.findIndex((record) => 'barrier' in record && record.barrier === id) + 1 || -1
