@@ -30,7 +30,12 @@ export interface LoadedCheckpoint {
 /** Saves and loads checkpoints below a directory. */
 export interface Checkpoints {
   /** `ids` is the segment of the epoch just sealed; older id files that `epochs` no longer names are removed. */
-  save(stream: string, partition: number, saved: SavedCheckpoint, segment: { epoch: number; ids: Int32Array } | null): Promise<void>
+  save(
+    stream: string,
+    partition: number,
+    saved: SavedCheckpoint,
+    segment: { epoch: number; ids: Int32Array } | null,
+  ): Promise<void>
   /** null when there is none or a file it names is missing or torn: the caller then reads the log again. */
   load(stream: string, partition: number): Promise<LoadedCheckpoint | null>
 }
@@ -63,7 +68,10 @@ export function createCheckpoints(directory: string): Checkpoints {
       const folder = folderOf(stream, partition)
       await mkdir(folder, { recursive: true })
       if (segment !== null) {
-        await writeDurably(join(folder, `ids-${segment.epoch}.bin`), new Uint8Array(segment.ids.buffer, segment.ids.byteOffset, segment.ids.byteLength))
+        await writeDurably(
+          join(folder, `ids-${segment.epoch}.bin`),
+          new Uint8Array(segment.ids.buffer, segment.ids.byteOffset, segment.ids.byteLength),
+        )
       }
       await writeDurably(join(folder, 'checkpoint.json'), Buffer.from(JSON.stringify(saved)))
       await syncFolder(folder)

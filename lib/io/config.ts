@@ -43,12 +43,15 @@ export interface Config {
 type Reader<T> = (text: string) => T | string
 
 const text: Reader<string> = (value) => value
-const port: Reader<number> = (value) => (/^\d{1,5}$/.test(value) && Number(value) < 65_536 ? Number(value) : 'is no port (0 to 65535)')
+const port: Reader<number> = (value) =>
+  /^\d{1,5}$/.test(value) && Number(value) < 65_536 ? Number(value) : 'is no port (0 to 65535)'
 const duration: Reader<number> = (value) => parseDuration(value) ?? 'is no duration (for example 60s, 5m)'
 const count =
   (max: number): Reader<number> =>
   (value) =>
-    /^\d{1,9}$/.test(value) && Number(value) >= 1 && Number(value) <= max ? Number(value) : `is no whole number from 1 to ${max}`
+    /^\d{1,9}$/.test(value) && Number(value) >= 1 && Number(value) <= max
+      ? Number(value)
+      : `is no whole number from 1 to ${max}`
 const oneOf =
   <T extends string>(...values: readonly T[]): Reader<T> =>
   (value) =>
@@ -90,14 +93,19 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   const problems: string[] = []
   const file = readFile(env['TIDEMARK_CONFIG'], problems)
   for (const name of Object.keys(env)) {
-    if (name.startsWith('TIDEMARK_') && name !== 'TIDEMARK_CONFIG' && !isKnown(name)) problems.push(`${name} is no setting`)
+    if (name.startsWith('TIDEMARK_') && name !== 'TIDEMARK_CONFIG' && !isKnown(name))
+      problems.push(`${name} is no setting`)
   }
   const get = <T>(name: Setting, read: Reader<T>): T => {
     const fromFile = env[`TIDEMARK_${name}_FILE`]
-    const raw = env[`TIDEMARK_${name}`] ?? (fromFile === undefined ? undefined : readFileSync(fromFile, 'utf8').trim()) ?? file[name.toLowerCase()]
+    const raw =
+      env[`TIDEMARK_${name}`] ??
+      (fromFile === undefined ? undefined : readFileSync(fromFile, 'utf8').trim()) ??
+      file[name.toLowerCase()]
     const value = raw === undefined || raw === '' ? SETTINGS[name].fallback : raw
     const read_ = read(value)
-    if (typeof read_ === 'string' && read !== (text as unknown) && read_ !== value) problems.push(`TIDEMARK_${name}=${value} ${read_}`)
+    if (typeof read_ === 'string' && read !== (text as unknown) && read_ !== value)
+      problems.push(`TIDEMARK_${name}=${value} ${read_}`)
     return read_ as T
   }
   const optional = (name: Setting): string | null => {
@@ -106,33 +114,53 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   }
   const dataDir = resolve(get('DATA_DIR', text))
   const host = get('HOST', text)
-  if (!['127.0.0.1', '::1', 'localhost'].includes(host)) problems.push(`TIDEMARK_HOST=${host} is no loopback address; other addresses need API keys, which this version does not have`)
+  if (!['127.0.0.1', '::1', 'localhost'].includes(host))
+    problems.push(
+      `TIDEMARK_HOST=${host} is no loopback address; other addresses need API keys, which this version does not have`,
+    )
   const share = /^(\d+)\/(\d+)$/.exec(get('SHARE', text))
   const [index, of] = [Number(share?.[1]), Number(share?.[2])]
-  if (share === null || index < 1 || index > of) problems.push('TIDEMARK_SHARE is no index/count with 1 ≤ index ≤ count')
+  if (share === null || index < 1 || index > of)
+    problems.push('TIDEMARK_SHARE is no index/count with 1 ≤ index ≤ count')
   const pattern = get('NIGHTLY', text)
   const brokers = optional('KAFKA_BROKERS')
   const lapse = Number(get('LAPSE', text))
   if (!(lapse > 0 && lapse <= 10_000)) problems.push('TIDEMARK_LAPSE is no number above 0')
   const config: Config = {
-    definitions: resolve(get('DEFINITIONS', text)), dataDir, host,
-    port: get('PORT', port), registryPort: get('REGISTRY_PORT', port),
+    definitions: resolve(get('DEFINITIONS', text)),
+    dataDir,
+    host,
+    port: get('PORT', port),
+    registryPort: get('REGISTRY_PORT', port),
     kafkaBrokers: brokers === null ? null : brokers.split(',').map((broker) => broker.trim()),
-    redisUrl: optional('REDIS_URL'), registryUrl: optional('REGISTRY_URL'),
+    redisUrl: optional('REDIS_URL'),
+    registryUrl: optional('REGISTRY_URL'),
     lake: resolve(optional('LAKE') ?? `${dataDir}/lake`),
-    barrierIntervalMs: get('BARRIER_INTERVAL', duration), flushMs: get('FLUSH_INTERVAL', duration), archiveIntervalMs: get('ARCHIVE_INTERVAL', duration),
-    feed: get('FEED', oneOf('demo', 'none')), lapseDaysPerMinute: lapse,
+    barrierIntervalMs: get('BARRIER_INTERVAL', duration),
+    flushMs: get('FLUSH_INTERVAL', duration),
+    archiveIntervalMs: get('ARCHIVE_INTERVAL', duration),
+    feed: get('FEED', oneOf('demo', 'none')),
+    lapseDaysPerMinute: lapse,
     nightly: pattern === 'off' ? null : { pattern, zone: get('NIGHTLY_ZONE', text) },
-    speedWorkers: get('SPEED_WORKERS', count(64)), share: { index: index - 1, count: of },
-    batchThreads: get('BATCH_THREADS', count(256)), batchMemoryMb: get('BATCH_MEMORY_MB', count(1_000_000)),
+    speedWorkers: get('SPEED_WORKERS', count(64)),
+    share: { index: index - 1, count: of },
+    batchThreads: get('BATCH_THREADS', count(256)),
+    batchMemoryMb: get('BATCH_MEMORY_MB', count(1_000_000)),
     durability: get('DURABILITY', oneOf('fsync', 'os')),
     logLevel: get('LOG_LEVEL', oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace')),
   }
-  for (const [name, value] of [['BARRIER_INTERVAL', config.barrierIntervalMs], ['FLUSH_INTERVAL', config.flushMs]] as const) {
-    if (typeof value === 'number' && value < 10) problems.push(`TIDEMARK_${name}=${formatDuration(value)} is below 10ms`)
+  for (const [name, value] of [
+    ['BARRIER_INTERVAL', config.barrierIntervalMs],
+    ['FLUSH_INTERVAL', config.flushMs],
+  ] as const) {
+    if (typeof value === 'number' && value < 10)
+      problems.push(`TIDEMARK_${name}=${formatDuration(value)} is below 10ms`)
   }
   if (problems.length > 0) {
-    throw new OperatingError('CONFIG_INVALID', `the settings have ${problems.length} problem${problems.length > 1 ? 's' : ''}:\n  ${problems.join('\n  ')}`)
+    throw new OperatingError(
+      'CONFIG_INVALID',
+      `the settings have ${problems.length} problem${problems.length > 1 ? 's' : ''}:\n  ${problems.join('\n  ')}`,
+    )
   }
   return config
 }
@@ -144,7 +172,8 @@ export function logConfigOf(config: Config): LogConfig {
     : { kind: 'kafka', brokers: [...config.kafkaBrokers] }
 }
 
-const isKnown = (name: string): boolean => Object.keys(SETTINGS).some((setting) => name === `TIDEMARK_${setting}` || name === `TIDEMARK_${setting}_FILE`)
+const isKnown = (name: string): boolean =>
+  Object.keys(SETTINGS).some((setting) => name === `TIDEMARK_${setting}` || name === `TIDEMARK_${setting}_FILE`)
 
 function readFile(path: string | undefined, problems: string[]): Readonly<Record<string, string>> {
   if (path === undefined || path === '') return {}

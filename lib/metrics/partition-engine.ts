@@ -92,7 +92,10 @@ export interface EngineOptions {
   readonly stream: StreamDefinition
   readonly metrics: readonly MetricDefinition[]
   readonly partition: number
-  readonly restore: { readonly checkpoint: EngineCheckpoint; readonly ids: readonly { epoch: number; ids: Int32Array }[] } | null
+  readonly restore: {
+    readonly checkpoint: EngineCheckpoint
+    readonly ids: readonly { epoch: number; ids: Int32Array }[]
+  } | null
   /** First offset when nothing is restored. Beyond 0 the first epoch is torn: it is read but not published. */
   readonly startOffset: number
 }
@@ -135,11 +138,19 @@ const READ: EngineStep = { kind: 'read' }
 /** Creates the engine of one partition. */
 export function createPartitionEngine(options: EngineOptions): PartitionEngine {
   const { stream, partition } = options
-  const fields = [...new Set([...options.metrics.flatMap((metric) => metric.fields), ...(stream.id === null ? [] : [stream.id])])]
+  const fields = [
+    ...new Set([...options.metrics.flatMap((metric) => metric.fields), ...(stream.id === null ? [] : [stream.id])]),
+  ]
   const idAt = stream.id === null || stream.dedupHorizonEpochs === null ? -1 : fields.indexOf(stream.id)
   const idSpec = stream.fields.find((field) => field.name === stream.id)
   const newRing = (): DedupRing | null =>
-    idAt < 0 ? null : createDedupRing({ kind: idSpec!.kind === 'string' ? 'string' : 'int64', horizonEpochs: stream.dedupHorizonEpochs!, idsMax: LIMITS.dedupIds })
+    idAt < 0
+      ? null
+      : createDedupRing({
+          kind: idSpec!.kind === 'string' ? 'string' : 'int64',
+          horizonEpochs: stream.dedupHorizonEpochs!,
+          idsMax: LIMITS.dedupIds,
+        })
   const ring = newRing()
   const projectors = new Map<number, Projector | null>()
   const specs = fields.map((name) => stream.fields.find((field) => field.name === name)!)
@@ -149,12 +160,19 @@ export function createPartitionEngine(options: EngineOptions): PartitionEngine {
   const dead: DeadRecord[] = []
   const newTable = (metric: MetricDefinition): EpochTable =>
     createEpochTable({
-      layout: metric.layout, windowSizeMs: metric.window.sizeMs, allowedLatenessMs: metric.allowedLatenessMs, entriesMax: LIMITS.epochEntries,
+      layout: metric.layout,
+      windowSizeMs: metric.window.sizeMs,
+      allowedLatenessMs: metric.allowedLatenessMs,
+      entriesMax: LIMITS.epochEntries,
     })
   const metrics: MetricState[] = options.metrics.map((metric) => {
     const columns = metric.fields.map((name) => fields.indexOf(name))
     return {
-      metric, columns, read: metric.createReader(), table: newTable(metric), refused: null,
+      metric,
+      columns,
+      read: metric.createReader(),
+      table: newTable(metric),
+      refused: null,
       chunk: { ...chunk, columns: columns.map((at) => chunk.columns[at]!) },
     }
   })
@@ -207,13 +225,17 @@ export function createPartitionEngine(options: EngineOptions): PartitionEngine {
   }
 
   const state = (): EpochState => ({
-    partition, epoch: clock.epoch, first: clock.epochFirst, next,
+    partition,
+    epoch: clock.epoch,
+    first: clock.epochFirst,
+    next,
     watermark: Number.isFinite(clock.watermark) ? clock.watermark : null,
     events: clock.events,
     duplicates: counts.duplicates - epochStart.duplicates,
     dead: counts.dead - epochStart.dead,
     quarantined: counts.quarantined - epochStart.quarantined,
-    openedMs: clock.openedMs, arrivalMs,
+    openedMs: clock.openedMs,
+    arrivalMs,
   })
 
   /** A record that no projector can read: its schema is unknown or does not resolve. */
@@ -247,9 +269,17 @@ export function createPartitionEngine(options: EngineOptions): PartitionEngine {
     }
     ring?.expire(clock.epoch)
     return {
-      ...before, sealedBy: barrier.id, sealedMs: barrier.createdMs, partials: wasTorn ? [] : partials, ids,
+      ...before,
+      sealedBy: barrier.id,
+      sealedMs: barrier.createdMs,
+      partials: wasTorn ? [] : partials,
+      ids,
       checkpoint: {
-        next, epoch: clock.epoch, openedMs: clock.openedMs, watermark: before.watermark, counts: { ...counts },
+        next,
+        epoch: clock.epoch,
+        openedMs: clock.openedMs,
+        watermark: before.watermark,
+        counts: { ...counts },
       },
     }
   }
@@ -325,6 +355,9 @@ export function createPartitionEngine(options: EngineOptions): PartitionEngine {
     continue: run,
     state,
     // Inside a batch (waiting for a schema) the tables are ahead of `next`, so there is nothing to publish yet.
-    takeLive: () => (torn || cursor !== null ? null : metrics.map(({ metric, table, refused }) => ({ metric, table: table.takeChanged(), refused }))),
+    takeLive: () =>
+      torn || cursor !== null
+        ? null
+        : metrics.map(({ metric, table, refused }) => ({ metric, table: table.takeChanged(), refused })),
   }
 }

@@ -36,11 +36,26 @@ export function encodePublication(partials: EpochPartials, publication: Publicat
   const parts = Math.max(1, Math.ceil(table.count / rows))
   return Array.from({ length: parts }, (_, part) => {
     const tags: PartialTags = {
-      kind: sealed === null ? 'live' : 'sealed', metric: metric.name, generation: metric.generation,
-      partition: state.partition, epoch: state.epoch, first: state.first, base, next: state.next, part, parts,
-      watermark: state.watermark, events: state.events, duplicates: state.duplicates, dead: state.dead,
-      quarantined: state.quarantined, opened_ms: state.openedMs, sealed_ms: sealed?.ms ?? null, sealed_by: sealed?.by ?? null,
-      arrival_ms: state.arrivalMs, refused: partials.refused,
+      kind: sealed === null ? 'live' : 'sealed',
+      metric: metric.name,
+      generation: metric.generation,
+      partition: state.partition,
+      epoch: state.epoch,
+      first: state.first,
+      base,
+      next: state.next,
+      part,
+      parts,
+      watermark: state.watermark,
+      events: state.events,
+      duplicates: state.duplicates,
+      dead: state.dead,
+      quarantined: state.quarantined,
+      opened_ms: state.openedMs,
+      sealed_ms: sealed?.ms ?? null,
+      sealed_by: sealed?.by ?? null,
+      arrival_ms: state.arrivalMs,
+      refused: partials.refused,
     }
     const slice = parts === 1 ? table : slicePartials(table, part * rows, Math.min(table.count, (part + 1) * rows))
     const value = encodePartials(slice)

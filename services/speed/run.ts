@@ -12,7 +12,13 @@ import { classify, OperatingError } from '#io/errors.ts'
 import { failpoint } from '#io/failpoints.ts'
 import type { Clock, EventLog, Registry } from '#io/ports.ts'
 import type { MetricDefinition, StreamDefinition } from '#metrics/definition.ts'
-import { createPartitionEngine, type EngineCheckpoint, type EngineStep, type PartitionEngine, type SealedEpoch } from '#metrics/partition-engine.ts'
+import {
+  createPartitionEngine,
+  type EngineCheckpoint,
+  type EngineStep,
+  type PartitionEngine,
+  type SealedEpoch,
+} from '#metrics/partition-engine.ts'
 import { eventsTopic } from '#schemas/topics.ts'
 import { publish } from './publish.ts'
 import type { PartitionStatus } from './status.ts'
@@ -60,9 +66,20 @@ export async function runSpeed(deps: SpeedDeps): Promise<void> {
   const ends = await log.endOffsets(topic)
   const lanes = new Map<number, Lane>()
   for (const partition of deps.partitions) {
-    lanes.set(partition, await restoreLane(deps, partition, { generations, incarnation: described.incarnation, start: starts[partition] ?? 0, end: ends[partition] ?? 0 }))
+    lanes.set(
+      partition,
+      await restoreLane(deps, partition, {
+        generations,
+        incarnation: described.incarnation,
+        start: starts[partition] ?? 0,
+        end: ends[partition] ?? 0,
+      }),
+    )
   }
-  const reader = await log.open(topic, [...lanes.values()].map(({ partition, engine }) => ({ partition, offset: engine.next })))
+  const reader = await log.open(
+    topic,
+    [...lanes.values()].map(({ partition, engine }) => ({ partition, offset: engine.next })),
+  )
   let flushedAt = clock.monotonic()
   try {
     while (!signal.aborted) {
@@ -91,7 +108,12 @@ export async function runSpeed(deps: SpeedDeps): Promise<void> {
 }
 
 /** Answers the engine until it wants the next batch. */
-async function drive(deps: SpeedDeps, lane: Lane, first: EngineStep, identity: { generations: readonly string[]; incarnation: string | null }): Promise<void> {
+async function drive(
+  deps: SpeedDeps,
+  lane: Lane,
+  first: EngineStep,
+  identity: { generations: readonly string[]; incarnation: string | null },
+): Promise<void> {
   let step = first
   while (step.kind !== 'read') {
     if (step.kind === 'schema') step = lane.engine.provide(step.id, await writerSchema(deps, step.id))
@@ -110,30 +132,53 @@ async function writerSchema(deps: SpeedDeps, id: number): Promise<string | null>
     } catch (error) {
       const known = classify(error)
       if (known.retry === 'never') throw known
-      deps.onWarning('the registry does not answer, the partition waits', { stream: deps.stream.name, schema_id: id, code: known.code })
+      deps.onWarning('the registry does not answer, the partition waits', {
+        stream: deps.stream.name,
+        schema_id: id,
+        code: known.code,
+      })
       await deps.clock.sleep(Math.min(5_000, 100 * 2 ** attempt), deps.signal)
     }
   }
 }
 
 /** Publishes the sealed epoch of every metric, then moves the checkpoint, then the position hint. */
-async function seal(deps: SpeedDeps, lane: Lane, sealed: SealedEpoch, identity: { generations: readonly string[]; incarnation: string | null }): Promise<void> {
+async function seal(
+  deps: SpeedDeps,
+  lane: Lane,
+  sealed: SealedEpoch,
+  identity: { generations: readonly string[]; incarnation: string | null },
+): Promise<void> {
   failpoint('speed.before-sealed')
   for (const partials of sealed.partials) {
-    await publish(publishing(deps), partials, { state: sealed, base: sealed.first, sealed: { by: sealed.sealedBy, ms: sealed.sealedMs } })
+    await publish(publishing(deps), partials, {
+      state: sealed,
+      base: sealed.first,
+      sealed: { by: sealed.sealedBy, ms: sealed.sealedMs },
+    })
     failpoint('speed.sealed-metric')
   }
   failpoint('speed.after-sealed')
   const horizon = deps.stream.dedupHorizonEpochs ?? 0
-  if (sealed.ids !== null) lane.epochs = [...lane.epochs, sealed.epoch].filter((epoch) => epoch > sealed.sealedBy - horizon)
+  if (sealed.ids !== null)
+    lane.epochs = [...lane.epochs, sealed.epoch].filter((epoch) => epoch > sealed.sealedBy - horizon)
   const keeps = sealed.ids !== null && lane.epochs.includes(sealed.epoch)
   const saved: SavedCheckpoint = { format: 1, ...identity, epochs: lane.epochs, state: sealed.checkpoint }
-  await deps.checkpoints.save(deps.stream.name, lane.partition, saved, keeps ? { epoch: sealed.epoch, ids: sealed.ids! } : null)
+  await deps.checkpoints.save(
+    deps.stream.name,
+    lane.partition,
+    saved,
+    keeps ? { epoch: sealed.epoch, ids: sealed.ids! } : null,
+  )
   failpoint('speed.after-checkpoint')
   lane.published = sealed.checkpoint.next
   lane.publishedEpoch = sealed.checkpoint.epoch
   await deps.log
-    .storePositions(`tidemark-speed-${deps.stream.name}`, eventsTopic(deps.stream.name), new Map([[lane.partition, sealed.checkpoint.next]]))
+    .storePositions(
+      `tidemark-speed-${deps.stream.name}`,
+      eventsTopic(deps.stream.name),
+      new Map([[lane.partition, sealed.checkpoint.next]]),
+    )
     .catch((error: unknown) => deps.onWarning('the position hint was not stored', { code: classify(error).code }))
 }
 
@@ -153,16 +198,26 @@ async function flush(deps: SpeedDeps, lanes: ReadonlyMap<number, Lane>): Promise
       }
     }
     deps.onStatus({
-      stream: deps.stream.name, partition: lane.partition, next: lane.engine.next, epoch: state.epoch, watermark: state.watermark,
-      arrivalMs: state.arrivalMs, counts: { ...lane.engine.counts }, entries: lane.engine.entries, bytes: lane.engine.bytes,
+      stream: deps.stream.name,
+      partition: lane.partition,
+      next: lane.engine.next,
+      epoch: state.epoch,
+      watermark: state.watermark,
+      arrivalMs: state.arrivalMs,
+      counts: { ...lane.engine.counts },
+      entries: lane.engine.entries,
+      bytes: lane.engine.bytes,
       recovered: lane.engine.next >= lane.recoveredUntil,
     })
   }
 }
 
 const publishing = (deps: SpeedDeps) => ({
-  log: deps.log, clock: deps.clock, signal: deps.signal,
-  onRetry: (error: Error) => deps.onWarning('publishing partials is repeated', { stream: deps.stream.name, message: error.message }),
+  log: deps.log,
+  clock: deps.clock,
+  signal: deps.signal,
+  onRetry: (error: Error) =>
+    deps.onWarning('publishing partials is repeated', { stream: deps.stream.name, message: error.message }),
 })
 
 /** Restores a partition from its checkpoint, or from the log when there is none that fits. */
@@ -175,19 +230,31 @@ async function restoreLane(
   const loaded = await deps.checkpoints.load(stream.name, partition)
   const state = loaded?.saved.state as EngineCheckpoint | undefined
   const fits =
-    loaded !== null && state !== undefined &&
+    loaded !== null &&
+    state !== undefined &&
     loaded.saved.incarnation === at.incarnation &&
     loaded.saved.generations.join() === at.generations.join() &&
     state.next >= at.start
   if (fits && state.next > at.end) {
-    throw new OperatingError('DATA_LOSS_SUSPECTED', `the log of ${stream.name} ends before the checkpoint`, { stream: stream.name, partition, offset: state.next })
+    throw new OperatingError('DATA_LOSS_SUSPECTED', `the log of ${stream.name} ends before the checkpoint`, {
+      stream: stream.name,
+      partition,
+      offset: state.next,
+    })
   }
   const engine = createPartitionEngine({
-    stream, metrics, partition, startOffset: at.start,
+    stream,
+    metrics,
+    partition,
+    startOffset: at.start,
     restore: fits ? { checkpoint: state, ids: loaded.ids } : null,
   })
   return {
-    partition, engine, epochs: fits ? [...loaded.saved.epochs] : [],
-    published: engine.next, publishedEpoch: engine.state().epoch, recoveredUntil: at.end,
+    partition,
+    engine,
+    epochs: fits ? [...loaded.saved.epochs] : [],
+    published: engine.next,
+    publishedEpoch: engine.state().epoch,
+    recoveredUntil: at.end,
   }
 }

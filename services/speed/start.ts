@@ -29,15 +29,23 @@ export interface Speed {
 }
 
 /** Partition p of every stream goes to worker `p % (count * workers)`: shares differ by at most one partition. */
-export function assignmentsOf(definitions: Definitions, options: { workers: number; share: { index: number; count: number } }): SpeedWorkerData['assignments'][] {
+export function assignmentsOf(
+  definitions: Definitions,
+  options: { workers: number; share: { index: number; count: number } },
+): SpeedWorkerData['assignments'][] {
   const total = options.share.count * options.workers
   return Array.from({ length: options.workers }, (_, worker) =>
     definitions.streams
       .map(({ name, partitions }) => ({
         stream: name,
-        partitions: Array.from({ length: partitions }, (__, p) => p).filter((p) => p % total === options.share.index * options.workers + worker),
+        partitions: Array.from({ length: partitions }, (__, p) => p).filter(
+          (p) => p % total === options.share.index * options.workers + worker,
+        ),
       }))
-      .filter(({ partitions, stream }) => partitions.length > 0 && definitions.metrics.some((metric) => metric.stream.name === stream)),
+      .filter(
+        ({ partitions, stream }) =>
+          partitions.length > 0 && definitions.metrics.some((metric) => metric.stream.name === stream),
+      ),
   )
 }
 
@@ -51,8 +59,12 @@ export function startSpeed(options: SpeedOptions): Speed {
 
   const startWorker = (assigned: SpeedWorkerData['assignments'], deaths: number): { stop(): Promise<void> } => {
     const workerData: SpeedWorkerData = {
-      log: options.log, registryUrl: options.registryUrl, definitions: options.definitions.directory, stateDirectory: options.stateDirectory,
-      flushMs: options.flushMs, assignments: assigned,
+      log: options.log,
+      registryUrl: options.registryUrl,
+      definitions: options.definitions.directory,
+      stateDirectory: options.stateDirectory,
+      flushMs: options.flushMs,
+      assignments: assigned,
     }
     const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData })
     let replacement: { stop(): Promise<void> } | null = null

@@ -3,6 +3,7 @@
  * plain data, because functions and connections do not cross threads.
  */
 import { parentPort, workerData } from 'node:worker_threads'
+import { assert } from '#core/assert.ts'
 import { createCheckpoints } from '#io/checkpoints.ts'
 import { systemClock } from '#io/clock.ts'
 import { readDefinitionFiles } from '#io/definition-files.ts'
@@ -12,7 +13,6 @@ import { type LogConfig, openLog } from '#io/open-log.ts'
 import { createRegistryClient } from '#io/registry.ts'
 import type { Definitions } from '#metrics/definition.ts'
 import { loadDefinitions } from '#metrics/load.ts'
-import { assert } from '#core/assert.ts'
 import { runSpeed } from './run.ts'
 import type { PartitionStatus } from './status.ts'
 
@@ -61,7 +61,13 @@ async function main(): Promise<void> {
       await Promise.all(
         data.assignments.map(({ stream, partitions }) =>
           runSpeed({
-            log, registry, checkpoints, clock: systemClock, partitions, flushMs: data.flushMs, signal: stop.signal,
+            log,
+            registry,
+            checkpoints,
+            clock: systemClock,
+            partitions,
+            flushMs: data.flushMs,
+            signal: stop.signal,
             stream: definitions.streams.find(({ name }) => name === stream)!,
             metrics: definitions.metrics.filter((metric) => metric.stream.name === stream),
             onStatus: (status) => send({ kind: 'status', status }),
@@ -77,7 +83,12 @@ async function main(): Promise<void> {
     if (stop.signal.aborted) send({ kind: 'stopped' })
     else {
       const { code, message, hint } = classify(error)
-      send({ kind: 'failed', code, message: error instanceof Error && code === 'INTERNAL' ? (error.stack ?? message) : message, hint })
+      send({
+        kind: 'failed',
+        code,
+        message: error instanceof Error && code === 'INTERNAL' ? (error.stack ?? message) : message,
+        hint,
+      })
     }
   }
   port.close()
