@@ -1,0 +1,203 @@
+/**
+ * May data written with one Avro schema be read with another? Every reason why not, named and placed as Avro's own
+ * checker and the Confluent registry do. Pure. Source: Avro specification 1.12, "Schema Resolution"; types, paths and
+ * messages of org.apache.avro.SchemaCompatibility.
+ *
+ * Beyond Avro's checker, two decimals must agree in precision and scale, as the specification says: bytes read under
+ * another scale are another number. Other logical types do not take part, as the specification says too.
+ */
+import type { AvroNode, Decimal, EnumNode, FieldNode, FixedNode, RecordNode } from './avro-tree.ts'
+import { parseAvro } from './avro-tree.ts'
+
+export { parseAvro, parsingCanonicalForm, printAvro } from './avro-tree.ts'
+
+/** Names of Avro's SchemaIncompatibilityType. */
+export type IncompatibilityType =
+  | 'NAME_MISMATCH'
+  | 'FIXED_SIZE_MISMATCH'
+  | 'MISSING_ENUM_SYMBOLS'
+  | 'READER_FIELD_MISSING_DEFAULT_VALUE'
+  | 'TYPE_MISMATCH'
+  | 'MISSING_UNION_BRANCH'
+
+/** One reason. `path` is a JSON pointer into the reader (below a union: the writer's branch); `/` is the root. */
+export interface Incompatibility {
+  readonly type: IncompatibilityType
+  readonly path: string
+  readonly message: string
+}
+
+/**
+ * Why `reader` cannot read what `writer` wrote; empty when it can.
+ * @throws SchemaProblem when one of them is no valid schema
+ */
+export function checkCompatibility(reader: string, writer: string): Incompatibility[] {
+  return compareNodes(parseAvro(reader), parseAvro(writer))
+}
+
+/** Takes a reason; null when only the verdict is asked for. */
+type Report = ((type: IncompatibilityType, path: string, message: string) => void) | null
+
+/** The same for parsed schemas. A pair of records that meets again is reported once. */
+export function compareNodes(reader: AvroNode, writer: AvroNode): Incompatibility[] {
+  const found: Incompatibility[] = []
+  const comparison = createComparison()
+  comparison.compare(reader, writer, '', (type, path, message) => {
+    found.push({ type, path: path === '' ? '/' : path, message })
+  })
+  return found
+}
+
+/**
+ * Recursive schemas are a greatest fixed point: a pair of records fits until something refutes it. One pass assumes
+ * that pairs met again fit; a refuted pair is false whatever was assumed, so passes repeat until none is refuted, and
+ * then all that was assumed holds.
+ */
+function createComparison() {
+  const numbers = new Map<RecordNode, number>()
+  const numberOf = (node: RecordNode): number => {
+    const known = numbers.get(node) ?? numbers.size
+    numbers.set(node, known)
+    return known
+  }
+  const pairOf = (reader: RecordNode, writer: RecordNode): string => `${numberOf(reader)}:${numberOf(writer)}`
+  const refuted = new Set<string>()
+  const proved = new Set<string>()
+  const reported = new Set<string>()
+  let assumed = new Set<string>()
+
+  function fits(reader: AvroNode, writer: AvroNode): boolean {
+    for (;;) {
+      const before = refuted.size
+      assumed = new Set()
+      const verdict = compare(reader, writer, '', null)
+      if (refuted.size === before) {
+        for (const pair of assumed) proved.add(pair)
+        return verdict
+      }
+    }
+  }
+
+  function compare(reader: AvroNode, writer: AvroNode, path: string, report: Report): boolean {
+    // Inside a pass the assumptions stand; a report starts passes of its own.
+    const holds = report === null ? (r: AvroNode, w: AvroNode) => compare(r, w, '', null) : fits
+    const all = (checks: readonly (() => boolean)[]): boolean =>
+      report === null ? checks.every((check) => check()) : checks.reduce((verdict, check) => check() && verdict, true)
+
+    if (writer.kind === 'union') {
+      if (reader.kind !== 'union')
+        return all(writer.branches.map((branch) => () => compare(reader, branch, path, report)))
+      return all(
+        writer.branches.map((branch, index) => () => {
+          if (reader.branches.some((candidate) => holds(candidate, branch))) return true
+          report?.('MISSING_UNION_BRANCH', `${path}/${index}`, lacking(branch))
+          return false
+        }),
+      )
+    }
+    if (reader.kind === 'union') {
+      if (reader.branches.some((candidate) => holds(candidate, writer))) return true
+      report?.('MISSING_UNION_BRANCH', path, lacking(writer))
+      return false
+    }
+    if (reader.kind === 'record' && writer.kind === 'record') return compareRecords(reader, writer, path, report)
+    if (reader.kind === 'enum' && writer.kind === 'enum') return compareEnums(reader, writer, path, report)
+    if (reader.kind === 'fixed' && writer.kind === 'fixed') return compareFixed(reader, writer, path, report)
+    if (reader.kind === 'array' && writer.kind === 'array')
+      return compare(reader.items, writer.items, `${path}/items`, report)
+    if (reader.kind === 'map' && writer.kind === 'map')
+      return compare(reader.items, writer.items, `${path}/values`, report)
+    if (reader.kind === writer.kind || PROMOTIONS[writer.kind]?.includes(reader.kind) === true) {
+      return 'decimal' in reader && 'decimal' in writer
+        ? compareDecimals(reader.decimal, writer.decimal, path, report)
+        : true
+    }
+    report?.('TYPE_MISMATCH', path, `reader type: ${typeOf(reader)} not compatible with writer type: ${typeOf(writer)}`)
+    return false
+  }
+
+  function compareRecords(reader: RecordNode, writer: RecordNode, path: string, report: Report): boolean {
+    const pair = pairOf(reader, writer)
+    if (report === null) {
+      if (refuted.has(pair)) return false
+      if (proved.has(pair) || assumed.has(pair)) return true
+      assumed.add(pair)
+    } else {
+      if (reported.has(pair)) return true
+      reported.add(pair)
+    }
+    let verdict = namesFit(reader, writer, path, report)
+    for (const [index, field] of reader.fields.entries()) {
+      if (report === null && !verdict) break
+      const at = `${path}/fields/${index}`
+      const written = writtenField(field, writer)
+      if (written !== null) verdict = compare(field.type, written.type, `${at}/type`, report) && verdict
+      else if (!field.hasDefault) {
+        report?.('READER_FIELD_MISSING_DEFAULT_VALUE', at, field.name)
+        verdict = false
+      }
+    }
+    if (report === null && !verdict) refuted.add(pair)
+    return verdict
+  }
+
+  return { compare }
+}
+
+/** What a written type may be read as, besides itself. */
+const PROMOTIONS: Partial<Record<AvroNode['kind'], readonly AvroNode['kind'][]>> = {
+  int: ['long', 'float', 'double'],
+  long: ['float', 'double'],
+  float: ['double'],
+  string: ['bytes'],
+  bytes: ['string'],
+}
+
+const typeOf = (node: AvroNode): string => node.kind.toUpperCase()
+const lacking = (writer: AvroNode): string => `reader union lacking writer type: ${typeOf(writer)}`
+const shortName = (name: string): string => name.slice(name.lastIndexOf('.') + 1)
+
+/** The written field that a reader's field takes its value from: of the same name, else of one of its aliases. */
+function writtenField(field: FieldNode, writer: RecordNode): FieldNode | null {
+  for (const name of [field.name, ...field.aliases]) {
+    const found = writer.fields.find((written) => written.name === name)
+    if (found !== undefined) return found
+  }
+  return null
+}
+
+/** Unqualified names match, or an alias of the reader is the writer's full name. */
+function namesFit(
+  reader: RecordNode | EnumNode | FixedNode,
+  writer: RecordNode | EnumNode | FixedNode,
+  path: string,
+  report: Report,
+): boolean {
+  if (shortName(reader.name) === shortName(writer.name) || reader.aliases.includes(writer.name)) return true
+  report?.('NAME_MISMATCH', `${path}/name`, `expected: ${writer.name}`)
+  return false
+}
+
+function compareEnums(reader: EnumNode, writer: EnumNode, path: string, report: Report): boolean {
+  const named = namesFit(reader, writer, path, report)
+  const missing = writer.symbols.filter((symbol) => !reader.symbols.includes(symbol))
+  if (missing.length === 0 || reader.fallback !== null) return named
+  report?.('MISSING_ENUM_SYMBOLS', `${path}/symbols`, `[${missing.join(', ')}]`)
+  return false
+}
+
+function compareFixed(reader: FixedNode, writer: FixedNode, path: string, report: Report): boolean {
+  const named = namesFit(reader, writer, path, report)
+  if (reader.size === writer.size) return compareDecimals(reader.decimal, writer.decimal, path, report) && named
+  report?.('FIXED_SIZE_MISMATCH', `${path}/size`, `expected: ${writer.size}, found: ${reader.size}`)
+  return false
+}
+
+const digits = ({ precision, scale }: Decimal): string => `decimal(${precision}, ${scale})`
+
+function compareDecimals(reader: Decimal | null, writer: Decimal | null, path: string, report: Report): boolean {
+  if (reader === null || writer === null) return true
+  if (reader.precision === writer.precision && reader.scale === writer.scale) return true
+  report?.('TYPE_MISMATCH', path, `reader type: ${digits(reader)} not compatible with writer type: ${digits(writer)}`)
+  return false
+}

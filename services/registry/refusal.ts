@@ -1,0 +1,71 @@
+/**
+ * What the registry answers when it does not do what was asked: Confluent's codes and sentences, which clients compare
+ * word for word (the missing space after "soft deleted." is theirs). The first three digits of a code are its status.
+ */
+
+/** A refusal with the body `{ error_code, message }`. */
+export class RegistryRefusal extends Error {
+  override readonly name = 'RegistryRefusal'
+  readonly errorCode: number
+  /** HTTP status. */
+  readonly status: number
+  constructor(errorCode: number, message: string) {
+    super(message)
+    this.errorCode = errorCode
+    this.status = errorCode >= 10_000 ? Math.floor(errorCode / 100) : errorCode
+  }
+}
+
+/** Every refusal by what went wrong. */
+export const refusals = {
+  notFound: () => new RegistryRefusal(404, 'HTTP 404 Not Found'),
+  subjectNotFound: (subject: string) => new RegistryRefusal(40401, `Subject '${subject}' not found.`),
+  versionNotFound: (version: number) => new RegistryRefusal(40402, `Version ${version} not found.`),
+  schemaNotFound: () => new RegistryRefusal(40403, 'Schema not found'),
+  schemaIdNotFound: (id: number) => new RegistryRefusal(40403, `Schema ${id} not found`),
+  subjectSoftDeleted: (subject: string) =>
+    new RegistryRefusal(40404, `Subject '${subject}' was soft deleted.Set permanent=true to delete permanently`),
+  subjectNotSoftDeleted: (subject: string) =>
+    new RegistryRefusal(40405, `Subject '${subject}' was not deleted first before being permanently deleted`),
+  versionSoftDeleted: (subject: string, version: number) =>
+    new RegistryRefusal(
+      40406,
+      `Subject '${subject}' Version ${version} was soft deleted.Set permanent=true to delete permanently`,
+    ),
+  versionNotSoftDeleted: (subject: string, version: number) =>
+    new RegistryRefusal(
+      40407,
+      `Subject '${subject}' Version ${version} was not deleted first before being permanently deleted`,
+    ),
+  levelNotConfigured: (subject: string) =>
+    new RegistryRefusal(40408, `Subject '${subject}' does not have subject-level compatibility configured`),
+  modeNotConfigured: (subject: string) =>
+    new RegistryRefusal(40409, `Subject '${subject}' does not have subject-level mode configured`),
+  incompatible: (subject: string, details: readonly string[]) =>
+    new RegistryRefusal(
+      409,
+      `Schema being registered is incompatible with an earlier schema for subject "${subject}", details: [${details.join(', ')}]`,
+    ),
+  emptySchema: () => new RegistryRefusal(42201, 'Empty schema'),
+  /** `schema` is shown up to 1,000 characters. */
+  invalidSchema: (schema: string, schemaType: string, reason: string) =>
+    new RegistryRefusal(
+      42201,
+      `Invalid schema ${schema.slice(0, 1_000)} with refs [] of type ${schemaType}, details: ${reason}`,
+    ),
+  invalidSchemaType: (schemaType: string) => new RegistryRefusal(42201, `Invalid schema type ${schemaType}`),
+  invalidVersion: (version: string) =>
+    new RegistryRefusal(
+      42202,
+      `The specified version '${version}' is not a valid version id. Allowed values are between [1, 2^31-1] and the string "latest"`,
+    ),
+  invalidLevel: () =>
+    new RegistryRefusal(
+      42203,
+      'Invalid compatibility level. Valid values are none, backward, forward, full, backward_transitive, forward_transitive, and full_transitive',
+    ),
+  readOnly: (subject: string) => new RegistryRefusal(42205, `Subject '${subject}' is in read-only mode`),
+  invalidSubject: (subject: string) => new RegistryRefusal(42208, `The specified subject '${subject}' is not a valid.`),
+  storeFailed: (reason: string) => new RegistryRefusal(50001, `Error in the backend data store: ${reason}`),
+  timedOut: () => new RegistryRefusal(50002, 'Operation timed out: the write may or may not have happened'),
+} as const
