@@ -1,0 +1,33 @@
+/** The house in order: import law, banned calls, docstrings. Each rule is shown to fail on a planted breach. */
+import { expect, test } from 'vitest'
+import { bannedBreaches, docBreaches, importBreaches, sizeQuestions } from './rules.ts'
+import { importsOf, sourceFiles } from './source.ts'
+
+const files = sourceFiles()
+const planted = (path: string, text: string) => ({ path, text, imports: importsOf(text) })
+
+test('who may import whom', () => {
+  expect(importBreaches(planted('lib/core/x.ts', "import { a } from '../io/clock.ts'"))).toHaveLength(1)
+  expect(importBreaches(planted('services/speed/x.ts', "import { a } from '../serve/y.ts'"))).toHaveLength(1)
+  expect(importBreaches(planted('lib/metrics/x.ts', "import { a } from '#io/clock.ts'"))).toHaveLength(1)
+  expect(importBreaches(planted('services/speed/x.ts', "import { a } from 'kafkajs'"))).toHaveLength(1)
+  expect(importBreaches(planted('services/speed/x.ts', "import { a } from '#testkit/clock.ts'"))).toHaveLength(1)
+  expect(importBreaches(planted('batch/x.ts', "import { a } from '#core/time.ts'"))).toHaveLength(0)
+  expect(files.flatMap(importBreaches)).toEqual([])
+})
+
+test('no wall clock, randomness, console or file system outside their places', () => {
+  expect(bannedBreaches(planted('lib/core/x.ts', 'const t = Date.now()'))).toHaveLength(1)
+  expect(bannedBreaches(planted('services/x/y.ts', 'Math.random()'))).toHaveLength(1)
+  expect(files.flatMap(bannedBreaches)).toEqual([])
+})
+
+test('every export says what it is', () => {
+  expect(docBreaches(planted('lib/core/x.ts', '\nexport const a = 1'))).toHaveLength(1)
+  expect(docBreaches(planted('lib/core/x.ts', '/** One. */\nexport const a = 1'))).toHaveLength(0)
+  expect(files.flatMap(docBreaches)).toEqual([])
+})
+
+test('files stay small (a question, not a failure)', () => {
+  for (const question of files.flatMap(sizeQuestions)) process.stdout.write(`${question}\n`)
+})
