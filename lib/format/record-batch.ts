@@ -119,7 +119,7 @@ export class BatchBuilder {
   }
 
   /** Adds a record. */
-  add(key: Uint8Array | null, value: Uint8Array | null, headers: RecordInput['headers'] = undefined): void {
+  add(key: Uint8Array | null, value: Uint8Array | null, headers?: RecordInput['headers']): void {
     const block = headers === undefined || headers.length === 0 ? NO_BYTES : headerBlock(headers)
     this.#put(key, 0, key?.length ?? -1, value ?? NO_BYTES, 0, value?.length ?? -1, block)
   }
@@ -356,6 +356,7 @@ function isWellFramed(bytes: Uint8Array, at: number, end: number, count: number,
     for (let shift = 7; byte > 127; shift += 7) {
       if (p >= stop || shift > 28) return false
       byte = bytes[p++]!
+      if (shift === 28 && byte > 15) return false
       zigzag |= (byte & 127) << shift
     }
     const length = (zigzag >>> 1) ^ -(zigzag & 1)
@@ -371,6 +372,7 @@ function isWellFramed(bytes: Uint8Array, at: number, end: number, count: number,
     for (let shift = 7; byte > 127; shift += 7) {
       if (p >= next || shift > 28) return false
       byte = bytes[p++]!
+      if (shift === 28 && byte > 15) return false
       zigzag |= (byte & 127) << shift
     }
     const delta = (zigzag >>> 1) ^ -(zigzag & 1)
@@ -397,6 +399,7 @@ class Walk {
     let zigzag = 0
     for (let shift = 0; this.p >= 0 && this.p < this.end && shift <= 28; shift += 7) {
       const byte = this.bytes[this.p++]!
+      if (shift === 28 && byte > 15) break
       zigzag |= (byte & 127) << shift
       if (byte < 128) return (zigzag >>> 1) ^ -(zigzag & 1)
     }
@@ -433,17 +436,21 @@ export function readRecord(cursor: RecordCursor): RawRecord | null {
     const walk = new Walk(cursor.bytes, cursor.at, cursor.end)
     const length = walk.varint()
     const from = walk.p
-    const next = from + length
-    walk.end = next
-    walk.p++
-    walk.skipVarlong()
-    const offset = cursor.baseOffset + walk.varint()
-    assert(walk.p >= 0, 'a cursor stands in a batch that openBatch found well framed')
-    cursor.at = next
+    const record = recordAt(cursor.bytes, from, from + length, cursor.baseOffset)
+    cursor.at = from + length
     cursor.remaining--
-    if (offset >= cursor.skipBelow) return readBody(walk, offset, from)
+    if (record.offset >= cursor.skipBelow) return record
   }
   return null
+}
+
+/** The record whose attributes stand at `from` and which ends at `until`, in a batch that `openBatch` found well framed. */
+export function recordAt(bytes: Uint8Array, from: number, until: number, baseOffset: number): RawRecord {
+  const walk = new Walk(bytes, from + 1, until)
+  walk.skipVarlong()
+  const offset = baseOffset + walk.varint()
+  assert(walk.p >= 0, 'a cursor stands in a batch that openBatch found well framed')
+  return readBody(walk, offset, from)
 }
 
 function readBody(walk: Walk, offset: number, from: number): RawRecord {
