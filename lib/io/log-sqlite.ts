@@ -20,7 +20,7 @@ import { readHeader, stampBatch } from '#format/record-batch.ts'
 import { OperatingError } from '#io/errors.ts'
 import { appendUnknown, batchTooLarge, topicUnknown } from '#io/log-errors.ts'
 import { createSqliteReader } from '#io/log-sqlite-reader.ts'
-import type { Appended, Clock, EventLog, TopicSpec } from '#io/ports.ts'
+import type { Appended, Clock, EventLog, LogReader, TopicSpec } from '#io/ports.ts'
 import { lockDirectory } from '#io/process-lock.ts'
 
 /** Where and how safely to keep the log. */
@@ -163,7 +163,7 @@ export async function openSqliteLog(options: SqliteLogOptions): Promise<SqliteLo
 
   const topics = new Map<string, Topic>()
   const channels = new Map<string, BroadcastChannel>()
-  const closers = new Set<() => Promise<void>>()
+  const readers = new Set<LogReader>()
   let pending: PendingAppend[] = []
   let flushing: Promise<void> | null = null
   let closed = false
@@ -350,9 +350,9 @@ export async function openSqliteLog(options: SqliteLogOptions): Promise<SqliteLo
         topicId: need(topic, Math.max(0, ...positions.map((position) => position.partition))).id,
         positions,
         channel: new BroadcastChannel(channelName(topic)),
-        onClose: () => closers.delete(reader.close),
+        onClose: () => readers.delete(reader),
       })
-      closers.add(reader.close)
+      readers.add(reader)
       return reader
     },
     async startOffsets(topic) {
@@ -386,7 +386,7 @@ export async function openSqliteLog(options: SqliteLogOptions): Promise<SqliteLo
     async close() {
       if (closed) return
       await flushing
-      for (const close of [...closers]) await close()
+      for (const reader of [...readers]) await reader.close()
       for (const channel of channels.values()) channel.close()
       closed = true
       db.close()

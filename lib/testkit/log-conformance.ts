@@ -149,7 +149,7 @@ export function describeEventLog(name: string, make: () => Promise<LogUnderTest>
       }
       await reading(topic, { 0: 1, 2: 0 }, async (reader, from) => {
         const records = await readRecords(reader, 3, from)
-        expect(valuesOf(records).sort()).toEqual(['p0-1', 'p2-0', 'p2-1'])
+        expect(new Set(valuesOf(records))).toEqual(new Set(['p0-1', 'p2-0', 'p2-1']))
         expect(await reader.poll({ maxWaitMs: 50, maxBytes: 1 << 20 })).toEqual([])
       })
     })
