@@ -11,7 +11,7 @@
 import { ACCEPTED } from './admission.ts'
 import { CHUNK_ROWS, type Column, type ColumnChunk, type MetricColumns } from './columns.ts'
 import { createGroups } from './groups.ts'
-import { addExact, type PartialLayout, type PartialTable, writeZero } from './partial.ts'
+import { addExact, type PartialLayout, type PartialTable } from './partial.ts'
 import { type DurationMs, floorTo, type InstantMs } from './time.ts'
 
 const PAGE_BITS = 6
@@ -64,8 +64,8 @@ export function createEpochTable(options: EpochTableOptions): EpochTable {
   let entries = 0
   // First double of each row's entry; -1 = the row is not counted.
   const rowAt = new Int32Array(CHUNK_ROWS)
-  const zero = new Float64Array(width)
-  writeZero(layout, zero, 0)
+  // Fresh cells are 0 already; only extremes begin elsewhere.
+  const extremes = measures.filter(({ kind }) => kind === 'min' || kind === 'max')
 
   const growEntries = (): void => {
     const capacity = windowOf.length * 2
@@ -109,7 +109,10 @@ export function createEpochTable(options: EpochTableOptions): EpochTable {
     }
     if (entries === windowOf.length) growEntries()
     pool[pane.pages[page]! - 1 + (group & (PAGE - 1))] = entries + 1
-    cells.set(zero, entries * width)
+    for (let m = 0; m < extremes.length; m++) {
+      cells[entries * width + extremes[m]!.slot] =
+        extremes[m]!.kind === 'min' ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY
+    }
     windowOf[entries] = pane.windowFrom
     groupOf[entries] = group
     return entries++

@@ -1,0 +1,51 @@
+/**
+ * Tidemark as a peer of the Kafka Streams and Flink programs: raw batches from Kafka to sealed partials on Kafka, by two
+ * worker threads. `sealed` ends with durable partials; a program that is not part of the measured process turns them into rows
+ * for the checker. `emit` also writes every final row as JSON from the workers themselves.
+ */
+import { spawn } from 'node:child_process'
+import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { Worker } from 'node:worker_threads'
+import { systemClock } from '#io/clock.ts'
+import { openLog } from '#io/open-log.ts'
+import type { PeerWorkerData } from './worker.ts'
+
+const env = process.env as Record<string, string>
+const mode = process.argv[2] === 'emit' ? 'emit' : 'sealed'
+const workers = Number(process.argv[3] ?? availableParallelism())
+const brokers = env['BOOTSTRAP']!.split(',')
+const runId = env['RUN_ID']!
+const definitions = fileURLToPath(new URL('./definitions', import.meta.url))
+const outputs = { by_country: env['OUT_BY_COUNTRY']!, by_user: env['OUT_BY_USER']! }
+
+const log = await openLog({ kind: 'kafka', brokers }, { clock: systemClock, lock: false })
+const { partitions } = (await log.describeTopic(env['TOPIC']!))!
+await log.createTopics(Object.keys(outputs).map((metric) => ({ topic: `${runId}.sealed.${metric}`, partitions, retentionMs: null, cleanup: 'delete' as const })))
+await log.close()
+
+let first = true
+await Promise.all(
+  Array.from({ length: workers }, (_, w) => {
+    const workerData: PeerWorkerData = {
+      brokers, topic: env['TOPIC']!, definitions, runId, emit: mode === 'emit' ? outputs : null,
+      partitions: Array.from({ length: partitions }, (__, p) => p).filter((p) => p % workers === w),
+    }
+    return new Promise<void>((resolve, reject) => {
+      const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData })
+      worker.on('message', (message: string) => {
+        if (message === 'first' && first) {
+          first = false
+          process.stdout.write(`first_record ${systemClock.now()}\n`)
+        }
+        if (message === 'done') resolve()
+      })
+      worker.on('error', reject)
+    })
+  }),
+)
+process.stdout.write(`sealed ${systemClock.now()} ${process.cpuUsage().user / 1e6 + process.cpuUsage().system / 1e6}\n`)
+if (mode === 'sealed') {
+  const reader = spawn(process.execPath, [fileURLToPath(new URL('./read-sealed.ts', import.meta.url))], { stdio: 'inherit' })
+  await new Promise((resolve) => reader.on('exit', resolve))
+}
