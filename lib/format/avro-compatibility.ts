@@ -9,7 +9,8 @@
 import type { AvroNode, Decimal, EnumNode, FieldNode, FixedNode, RecordNode } from './avro-tree.ts'
 import { parseAvro } from './avro-tree.ts'
 
-export { parseAvro, parsingCanonicalForm, printAvro } from './avro-tree.ts'
+export { parsingCanonicalForm, printAvro } from './avro-print.ts'
+export { parseAvro } from './avro-tree.ts'
 
 /** Names of Avro's SchemaIncompatibilityType. */
 export type IncompatibilityType =

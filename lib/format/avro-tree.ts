@@ -1,5 +1,5 @@
 /**
- * Avro schemas of any shape as a tree of types: parse, validate, print. The registry and the compatibility checker read
+ * Avro schemas of any shape as a tree of types: parse and validate (avro-print.ts prints). The registry and the compatibility checker read
  * it; the hot path never does (see avro-schema.ts for the flat records that metrics compute over).
  *
  * Refused by name: what the Avro specification forbids, and decoder bombs: more than `LIMITS.schemaBytes` of text, types
@@ -78,12 +78,13 @@ const PLAIN = new Set<string>(['null', 'boolean', 'int', 'long', 'float', 'doubl
 /** Brackets a schema of the allowed depth needs at most per type (record, fields, field, type), with room for attributes. */
 const JSON_DEPTH_MAX = LIMITS.schemaDepth * 4
 
+/** A number that prints as its source: JSON.rawJSON, which the compiler's library does not know yet. */
 interface RawJson {
   readonly rawJSON: string
 }
 const { isRawJSON, rawJSON } = JSON as unknown as {
-  isRawJSON(value: unknown): value is RawJson
-  rawJSON(text: string): RawJson
+  readonly isRawJSON: (value: unknown) => value is RawJson
+  readonly rawJSON: (text: string) => RawJson
 }
 const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawJSON(value)
@@ -215,7 +216,8 @@ function reference(name: string, place: Place, scope: Scope): AvroNode {
 
 const qualified = (name: string, namespace: string): string =>
   name.includes('.') || namespace === '' ? name : `${namespace}.${name}`
-const namespaceOf = (name: string): string => name.slice(0, Math.max(0, name.lastIndexOf('.')))
+/** What stands before the last dot of a full name; empty without one. */
+export const namespaceOf = (name: string): string => name.slice(0, Math.max(0, name.lastIndexOf('.')))
 const isFullName = (name: unknown): name is string =>
   typeof name === 'string' && name.split('.').every((part) => NAME.test(part))
 
@@ -369,8 +371,11 @@ function isDefault(type: AvroNode, value: unknown): boolean {
 }
 
 /** Bytes are written one code point per byte. */
-const isLatin1 = (value: unknown): value is string =>
-  typeof value === 'string' && [...value].every((c) => c.codePointAt(0)! < 256)
+function isLatin1(value: unknown): value is string {
+  if (typeof value !== 'string') return false
+  for (let i = 0; i < value.length; i++) if (value.charCodeAt(i) > 255) return false
+  return true
+}
 
 /** An array of zero-byte items makes millions of values out of five bytes. Map entries have keys and cannot. */
 function refuseEmptyItems(node: AvroNode, seen: Set<AvroNode>): void {
@@ -408,111 +413,3 @@ const problem = (place: Place, message: string, advice: string): SchemaProblem =
   return new SchemaProblem(at, `${message} (at ${at})`, advice)
 }
 const show = (value: unknown): string => (JSON.stringify(value) ?? 'nothing').slice(0, 200)
-
-/**
- * The schema as the registry stores and compares it: every attribute kept, in one order, without white space; names of
- * a definition split into name and namespace, a reference as short as it can be. Two texts of one schema print alike.
- */
-export function printAvro(node: AvroNode): string {
-  return JSON.stringify(toJson(node, '', new Set()))
-}
-
-const RECORD_KEYS = [
-  'type',
-  'name',
-  'namespace',
-  'doc',
-  'fields',
-  'symbols',
-  'size',
-  'items',
-  'values',
-  'default',
-  'order',
-  'aliases',
-]
-
-/** `known` attributes in fixed order, then the others by name. */
-function ordered(known: Json, written: Json): Json {
-  const entries = RECORD_KEYS.flatMap((key) => (known[key] === undefined ? [] : [[key, known[key]] as const]))
-  const others = Object.keys(written)
-    .filter((key) => !RECORD_KEYS.includes(key))
-    .toSorted()
-  return Object.fromEntries([...entries, ...others.map((key) => [key, written[key]] as const)])
-}
-
-function toJson(node: AvroNode, namespace: string, defined: Set<string>): unknown {
-  switch (node.kind) {
-    case 'union':
-      return node.branches.map((branch) => toJson(branch, namespace, defined))
-    case 'array':
-      return ordered({ type: 'array', items: toJson(node.items, namespace, defined) }, node.json)
-    case 'map':
-      return ordered({ type: 'map', values: toJson(node.items, namespace, defined) }, node.json)
-    case 'record':
-    case 'enum':
-    case 'fixed':
-      return definition(node, namespace, defined)
-    default: {
-      const printed = ordered({ type: node.kind }, node.json)
-      return Object.keys(printed).length === 1 ? node.kind : printed
-    }
-  }
-}
-
-function definition(node: RecordNode | EnumNode | FixedNode, namespace: string, defined: Set<string>): unknown {
-  const own = namespaceOf(node.name)
-  const short = node.name.slice(own === '' ? 0 : own.length + 1)
-  if (defined.has(node.name)) return own === namespace ? short : node.name
-  defined.add(node.name)
-  const { doc, aliases, default: fallback } = node.json
-  const names = { type: node.json['type'], name: short, namespace: own === namespace ? undefined : own, doc, aliases }
-  if (node.kind === 'enum') return ordered({ ...names, symbols: node.symbols, default: fallback }, node.json)
-  if (node.kind === 'fixed') return ordered({ ...names, size: node.size }, node.json)
-  const fields = node.fields.map(({ name, type, json }) =>
-    ordered(
-      {
-        name,
-        type: toJson(type, own, defined),
-        doc: json['doc'],
-        default: json['default'],
-        order: json['order'] === 'ascending' ? undefined : json['order'],
-        aliases: json['aliases'],
-      },
-      json,
-    ),
-  )
-  return ordered({ ...names, fields }, node.json)
-}
-
-/**
- * Parsing Canonical Form: what decides how bytes are read and nothing else. Source: Avro specification, "Transforming
- * into Parsing Canonical Form" (PRIMITIVES, FULLNAMES, STRIP, ORDER, STRINGS, INTEGERS, WHITESPACE).
- * @throws SchemaProblem
- */
-export function parsingCanonicalForm(schema: string): string {
-  return canonical(parseAvro(schema), new Set())
-}
-
-function canonical(node: AvroNode, defined: Set<string>): string {
-  switch (node.kind) {
-    case 'union':
-      return `[${node.branches.map((branch) => canonical(branch, defined)).join(',')}]`
-    case 'array':
-      return `{"type":"array","items":${canonical(node.items, defined)}}`
-    case 'map':
-      return `{"type":"map","values":${canonical(node.items, defined)}}`
-    case 'record':
-    case 'enum':
-    case 'fixed': {
-      if (defined.has(node.name)) return `"${node.name}"`
-      defined.add(node.name)
-      if (node.kind === 'enum') return `{"name":"${node.name}","type":"enum","symbols":${JSON.stringify(node.symbols)}}`
-      if (node.kind === 'fixed') return `{"name":"${node.name}","type":"fixed","size":${node.size}}`
-      const fields = node.fields.map(({ name, type }) => `{"name":"${name}","type":${canonical(type, defined)}}`)
-      return `{"name":"${node.name}","type":"record","fields":[${fields.join(',')}]}`
-    }
-    default:
-      return `"${node.kind}"`
-  }
-}

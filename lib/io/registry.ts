@@ -90,9 +90,8 @@ export function createRegistryClient(options: RegistryClientOptions): Registry {
       const path = `/subjects/${encodeURIComponent(subject)}/versions`
       const { status, body } = await request('POST', path, { schema })
       if (status === 200 && Number.isSafeInteger(body['id'])) return body['id'] as number
-      if (status === 409) throw new OperatingError('SCHEMA_INCOMPATIBLE', String(body['message']), { subject })
-      if (status === 422 || status === 413)
-        throw new OperatingError('SCHEMA_INVALID', String(body['message']), { subject })
+      if (status === 409) throw new OperatingError('SCHEMA_INCOMPATIBLE', messageOf(body), { subject })
+      if (status === 422 || status === 413) throw new OperatingError('SCHEMA_INVALID', messageOf(body), { subject })
       throw unreachable(describe(status, body), path)
     },
     async schemaById(id) {
@@ -107,8 +106,8 @@ export function createRegistryClient(options: RegistryClientOptions): Registry {
   }
 }
 
-const describe = (status: number, body: Answer['body']): string =>
-  `answered ${status} ${String(body['message'] ?? '')}`.trim()
+const messageOf = (body: Answer['body']): string => (typeof body['message'] === 'string' ? body['message'] : '')
+const describe = (status: number, body: Answer['body']): string => `answered ${status} ${messageOf(body)}`.trim()
 
 function reasonOf(error: unknown): string {
   const { message, cause } = error as { message?: string; cause?: { message?: string } }

@@ -155,7 +155,8 @@ class RawSchema {
 
 function answer(reply: FastifyReply, status: number, value: unknown): FastifyReply {
   reply.code(status).header('content-type', CONTENT_TYPE)
-  return reply.send(value instanceof RawSchema ? value.text : JSON.stringify(value))
+  // Bytes, because Fastify would add a charset to the type of a string, and some clients compare the type as a whole.
+  return reply.send(Buffer.from(value instanceof RawSchema ? value.text : JSON.stringify(value)))
 }
 
 /** Fastify's own errors carry a status below 500; what the log failed at is a 500 that clients send again. */

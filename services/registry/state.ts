@@ -230,13 +230,7 @@ const levelFor = (table: SchemaTable, subject: string): Level =>
   table.levelOf(subject) ?? table.levelOf(null) ?? LEVEL_DEFAULT
 
 function requireSubject(subject: string): void {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
-  if (
-    subject === '' ||
-    subject === '__GLOBAL' ||
-    records.isReservedSubject(subject) ||
-    /[\u0000-\u001f\u007f]/.test(subject)
-  ) {
+  if (subject === '' || subject === '__GLOBAL' || records.isReservedSubject(subject) || /\p{Cc}/u.test(subject)) {
     throw refusals.invalidSubject(subject)
   }
 }

@@ -1,0 +1,270 @@
+/**
+ * Compatibility by the Avro specification. Vectors: avro-compatibility.vectors.json, each with the rule it shows.
+ * Oracle: whenever the checker says yes, avsc must build a resolver from writer to reader; it has no path and looks at
+ * fewer rules, so the reverse is not asked of it.
+ */
+import { readFileSync } from 'node:fs'
+import avro from 'avsc'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { checkCompatibility, parseAvro, parsingCanonicalForm, printAvro } from './avro-compatibility.ts'
+import { SchemaProblem } from './avro-schema.ts'
+
+interface Vector {
+  readonly rule: string
+  readonly name: string
+  readonly reader: unknown
+  readonly writer: unknown
+  readonly expect: readonly (readonly [string, string])[]
+}
+const vectors = JSON.parse(
+  readFileSync(new URL('./avro-compatibility.vectors.json', import.meta.url), 'utf8'),
+) as readonly Vector[]
+const text = (schema: unknown): string => JSON.stringify(schema)
+const record = (...fields: unknown[]): string => text({ type: 'record', name: 'R', fields })
+
+describe('checkCompatibility', () => {
+  it.each(vectors.map((vector) => [vector.rule, vector.name, vector] as const))(
+    '[R2] %s: %s',
+    (_rule, _name, vector) => {
+      const found = checkCompatibility(text(vector.reader), text(vector.writer))
+      expect(found.map(({ type, path }) => [type, path])).toEqual(vector.expect)
+    },
+  )
+
+  it('[R2] has vectors of distinct names per rule', () => {
+    expect(vectors.length).toBeGreaterThanOrEqual(60)
+    expect(new Set(vectors.map(({ rule, name }) => `${rule}: ${name}`)).size).toBe(vectors.length)
+  })
+
+  it("[R2] words its reasons as Avro's checker does", () => {
+    const reasons = (reader: unknown, writer: unknown) =>
+      checkCompatibility(text(reader), text(writer)).map(({ message }) => message)
+    expect(reasons('int', 'string')).toEqual(['reader type: INT not compatible with writer type: STRING'])
+    expect(reasons(['null', 'int'], 'string')).toEqual(['reader union lacking writer type: STRING'])
+    const fixed = (name: string, size: number) => ({ type: 'fixed', name, size })
+    expect(reasons(fixed('F', 8), fixed('F', 4))).toEqual(['expected: 4, found: 8'])
+    expect(reasons(fixed('F', 4), { ...fixed('G', 4), namespace: 'n' })).toEqual(['expected: n.G'])
+    const symbols = (...list: string[]) => ({ type: 'enum', name: 'E', symbols: list })
+    expect(reasons(symbols('A'), symbols('A', 'B', 'C'))).toEqual(['[B, C]'])
+  })
+
+  it('[R2] ends on records that hold each other twice, sixty deep', () => {
+    const chain = (leaf: string): string => {
+      let type: unknown = { type: 'record', name: 'R0', fields: [{ name: 'x', type: leaf }] }
+      for (let i = 1; i < 60; i++) {
+        const again = `R${i - 1}`
+        type = {
+          type: 'record',
+          name: `R${i}`,
+          fields: [
+            { name: 'a', type },
+            { name: 'b', type: ['null', again] },
+            { name: 'c', type: again },
+          ],
+        }
+      }
+      return text(type)
+    }
+    expect(checkCompatibility(chain('long'), chain('int'))).toEqual([])
+    expect(checkCompatibility(chain('int'), chain('long')).length).toBeGreaterThan(0)
+  })
+
+  it('[R2] never allows what avsc cannot resolve', () => {
+    const leaf = fc.constantFrom<unknown>('null', 'int', 'long', 'float', 'double', 'string', 'bytes', 'boolean')
+    const field = fc.record({
+      name: fc.constantFrom('a', 'b', 'c'),
+      nullable: fc.boolean(),
+      type: leaf,
+      hasDefault: fc.boolean(),
+    })
+    const schema = fc.uniqueArray(field, { selector: ({ name }) => name, maxLength: 3 }).map((fields) =>
+      record(
+        ...fields.map(({ name, type, nullable, hasDefault }) => ({
+          name,
+          type: nullable && type !== 'null' ? ['null', type] : { type: 'array', items: type === 'null' ? 'int' : type },
+          ...(hasDefault ? { default: nullable && type !== 'null' ? null : [] } : {}),
+        })),
+      ),
+    )
+    const seed = Number(process.env['SEED'] ?? 20_260_101)
+    let allowed = 0
+    fc.assert(
+      fc.property(schema, schema, (reader, writer) => {
+        if (checkCompatibility(reader, writer).length > 0) return
+        allowed += 1
+        const readerType = avro.Type.forSchema(JSON.parse(reader))
+        readerType.createResolver(avro.Type.forSchema(JSON.parse(writer)))
+      }),
+      { seed, numRuns: 500 },
+    )
+    expect(allowed, `seed ${seed}`).toBeGreaterThan(20)
+  })
+})
+
+describe('parseAvro', () => {
+  const refused: readonly (readonly [string, unknown, RegExp])[] = [
+    ['unknown type', 'strin', /undefined name: "strin"/],
+    ['name with a dash', { type: 'record', name: 'a-b', fields: [] }, /not an Avro name/],
+    ['name that begins with a digit', { type: 'enum', name: '1E', symbols: ['A'] }, /not an Avro name/],
+    ['namespace with a slash', { type: 'record', name: 'R', namespace: 'a/b', fields: [] }, /not an Avro namespace/],
+    ['primitive redefined', { type: 'record', name: 'string', fields: [] }, /is a primitive type/],
+    ['record without fields', { type: 'record', name: 'R' }, /has no fields/],
+    [
+      'field twice',
+      {
+        type: 'record',
+        name: 'R',
+        fields: [
+          { name: 'a', type: 'int' },
+          { name: 'a', type: 'int' },
+        ],
+      },
+      /duplicate field a/,
+    ],
+    [
+      'type defined twice',
+      [
+        { type: 'enum', name: 'E', symbols: ['A'] },
+        { type: 'array', items: { type: 'enum', name: 'E', symbols: ['A'] } },
+      ],
+      /can't redefine: E/,
+    ],
+    ['symbol twice', { type: 'enum', name: 'E', symbols: ['A', 'A'] }, /duplicate enum symbol/],
+    ['symbol that is no name', { type: 'enum', name: 'E', symbols: ['a b'] }, /symbols that are Avro names/],
+    ['enum default that is no symbol', { type: 'enum', name: 'E', symbols: ['A'], default: 'B' }, /is not a symbol/],
+    ['fixed without a size', { type: 'fixed', name: 'F' }, /invalid fixed size/],
+    ['fixed of a negative size', { type: 'fixed', name: 'F', size: -1 }, /invalid fixed size/],
+    ['union in a union', ['null', ['int']], /nested union/],
+    [
+      'two arrays in a union',
+      [
+        { type: 'array', items: 'int' },
+        { type: 'array', items: 'long' },
+      ],
+      /duplicate in union: array/,
+    ],
+    ['object without a type', { name: 'x' }, /no "type"/],
+    ['number', 5, /not a type: 5/],
+    ['array of nulls', { type: 'array', items: 'null' }, /take no byte/],
+    [
+      'array of empty records',
+      { type: 'array', items: { type: 'record', name: 'R', fields: [{ name: 'n', type: 'null' }] } },
+      /take no byte/,
+    ],
+    [
+      'array of empty fixed, deep inside',
+      { type: 'map', values: ['null', { type: 'array', items: { type: 'fixed', name: 'F', size: 0 } }] },
+      /take no byte/,
+    ],
+    ['field order', { type: 'record', name: 'R', fields: [{ name: 'a', type: 'int', order: 'up' }] }, /unknown order/],
+  ]
+  it.each(refused)('[R1] refuses %s', (_name, schema, message) => {
+    expect(() => parseAvro(text(schema))).toThrow(message)
+  })
+
+  const defaults: readonly (readonly [unknown, string, boolean])[] = [
+    ['int', '2147483647', true],
+    ['int', '2147483648', false],
+    ['int', '1.5', false],
+    ['long', '-9223372036854775808', true],
+    ['long', '9223372036854775808', false],
+    ['double', '1', true],
+    ['double', '"1"', false],
+    ['double', '1e400', false],
+    ['string', 'null', false],
+    ['null', 'null', true],
+    [['null', 'int'], '5', true],
+    [['null', 'int'], '"5"', false],
+    ['bytes', '"\\u00ff"', true],
+    ['bytes', '"\\u0100"', false],
+    [{ type: 'fixed', name: 'F', size: 2 }, '"ab"', true],
+    [{ type: 'fixed', name: 'F', size: 2 }, '"abc"', false],
+    [{ type: 'enum', name: 'E', symbols: ['A'] }, '"A"', true],
+    [{ type: 'enum', name: 'E', symbols: ['A'] }, '"B"', false],
+    [{ type: 'array', items: 'int' }, '[1,2]', true],
+    [{ type: 'array', items: 'int' }, '[1,"2"]', false],
+    [{ type: 'map', values: 'int' }, '{"k":1}', true],
+    [{ type: 'map', values: 'int' }, '[]', false],
+    [{ type: 'record', name: 'N', fields: [{ name: 'x', type: 'int' }] }, '{"x":1}', true],
+    [{ type: 'record', name: 'N', fields: [{ name: 'x', type: 'int' }] }, '{}', false],
+    [{ type: 'record', name: 'N', fields: [{ name: 'x', type: 'int', default: 3 }] }, '{}', true],
+  ]
+  it.each(defaults)('[R1] default of %j: %s is %s', (type, value, valid) => {
+    const parse = () =>
+      parseAvro(`{"type":"record","name":"R","fields":[{"name":"a","type":${text(type)},"default":${value}}]}`)
+    if (valid) expect(parse().kind).toBe('record')
+    else expect(parse).toThrow(/invalid default for field a/)
+  })
+
+  it('[R1] refuses bombs by name: text, depth, fields, brackets', () => {
+    expect(() => parseAvro(`"${'x'.repeat(256 * 1024)}"`)).toThrow(/larger than 262144 bytes/)
+    const nested = (depth: number): unknown => (depth === 1 ? 'int' : { type: 'map', values: nested(depth - 1) })
+    expect(parseAvro(text(nested(64))).kind).toBe('map')
+    expect(() => parseAvro(text(nested(65)))).toThrow(/deeper than 64/)
+    expect(() => parseAvro('['.repeat(100_000))).toThrow(/deeper than 64/)
+    expect(() => parseAvro('{"type":'.repeat(30_000))).toThrow(/deeper than 64/)
+    const wide = (count: number) => record(...Array.from({ length: count }, (_, i) => ({ name: `f${i}`, type: 'int' })))
+    expect(parseAvro(wide(1_000)).kind).toBe('record')
+    expect(() => parseAvro(wide(1_001))).toThrow(/more than 1000 fields/)
+  })
+
+  it('[R1] brackets and escapes in strings nest nothing', () => {
+    expect(parseAvro(text({ type: 'string', doc: '[[[{{{\\"'.repeat(500) })).kind).toBe('string')
+  })
+
+  it('[R1] throws nothing but SchemaProblem on any JSON', () => {
+    const seed = Number(process.env['SEED'] ?? 20_260_101)
+    fc.assert(
+      fc.property(fc.oneof(fc.json(), fc.string()), (input) => {
+        try {
+          parseAvro(input)
+        } catch (error) {
+          expect(error, `seed ${seed}: ${input}`).toBeInstanceOf(SchemaProblem)
+        }
+      }),
+      { seed, numRuns: 500 },
+    )
+  })
+})
+
+describe('printed forms', () => {
+  it('[R5] a long default beyond 2^53 survives parse and print', () => {
+    const schema = '{"type":"record","name":"R","fields":[{"name":"a","type":"long","default":9007199254740993}]}'
+    expect(printAvro(parseAvro(schema))).toBe(schema)
+  })
+
+  it('[R1] white space, order of attributes and spelling of names do not make another schema', () => {
+    const print = (schema: string) => printAvro(parseAvro(schema))
+    const a =
+      '{"type":"record","name":"n.R","fields":[{"name":"a","type":{"type":"string"},"order":"ascending"},{"name":"b","type":["null","n.R"]}]}'
+    const b =
+      '{ "fields": [ {"type":"string","name":"a"}, {"type":["null","R"],"name":"b"} ], "namespace":"n", "name":"R", "type":"record" }'
+    expect(print(a)).toBe(print(b))
+    expect(print(print(a))).toBe(print(a))
+    expect(print('{"type":"string","doc2":"x"}')).not.toBe(print('"string"'))
+  })
+
+  it('[R2] Parsing Canonical Form of the specification', () => {
+    const schema = text({
+      type: 'record',
+      name: 'R',
+      namespace: 'x.y',
+      doc: 'd',
+      aliases: ['Q'],
+      fields: [
+        { name: 'e', type: { type: 'enum', name: 'E', symbols: ['A', 'B'], default: 'A' }, default: 'A' },
+        { name: 'f', type: { type: 'fixed', name: 'other.F', size: 4 } },
+        { name: 'l', type: ['null', { type: 'array', items: { type: 'long', logicalType: 'timestamp-millis' } }] },
+        { name: 'm', type: { type: 'map', values: 'E' } },
+      ],
+    })
+    const canonical =
+      '{"name":"x.y.R","type":"record","fields":[{"name":"e","type":{"name":"x.y.E","type":"enum","symbols":["A","B"]}},' +
+      '{"name":"f","type":{"name":"other.F","type":"fixed","size":4}},{"name":"l","type":["null",{"type":"array","items":"long"}]},' +
+      '{"name":"m","type":{"type":"map","values":"x.y.E"}}]}'
+    expect(parsingCanonicalForm(schema)).toBe(canonical)
+    expect(parsingCanonicalForm(canonical)).toBe(canonical)
+    expect(parsingCanonicalForm('{"type":"int"}')).toBe('"int"')
+  })
+})
