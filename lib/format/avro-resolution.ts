@@ -141,10 +141,11 @@ function constantOf(field: FlatField): Constant {
       return typeof json === 'string' && field.symbols.includes(json) ? new TextEncoder().encode(json) : fail()
     case 'bytes':
     case 'fixed': {
-      if (typeof json !== 'string' || /[^\u0000-\u00ff]/.test(json)) return fail()
-      const bytes = Uint8Array.from(json, (character) => character.charCodeAt(0))
+      if (typeof json !== 'string') return fail()
+      const bytes = Buffer.from(json, 'latin1')
+      if (bytes.toString('latin1') !== json) return fail()
       if (field.avro === 'fixed' && bytes.length !== field.size) return fail()
-      if (field.kind !== 'decimal') return bytes
+      if (field.kind !== 'decimal') return Uint8Array.from(bytes)
       const unscaled = readDecimal(bytes, 0, bytes.length)
       if (unscaled === null || !fitsPrecision(unscaled, field.precision)) return fail()
       return Math.abs(Number(unscaled)) <= SAFE_MAX ? Number(unscaled) : fail()
