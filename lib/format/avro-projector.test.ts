@@ -64,7 +64,7 @@ function expected(spec: Column['spec'], value: unknown): Cell {
   if (value === null) return null
   if (spec.kind === 'decimal') return readDecimal(value as Uint8Array, 0, (value as Uint8Array).length)
   if (spec.kind === 'bytes') return Buffer.from(value as Uint8Array).toString('hex')
-  if (spec.kind === 'string') return value instanceof Uint8Array ? Buffer.from(value).toString() : String(value)
+  if (spec.kind === 'string') return value instanceof Uint8Array ? Buffer.from(value).toString() : (value as string)
   if (spec.kind === 'int64') return BigInt(value as number)
   return spec.kind === 'float64' ? Number(value) : (value as boolean)
 }
