@@ -70,6 +70,25 @@ describe('checkCompatibility', () => {
     expect(checkCompatibility(chain('int'), chain('long')).length).toBeGreaterThan(0)
   })
 
+  it('[R2] refuses two cycles that unroll into more pairs of records than the stack would hold', () => {
+    const cycle = (length: number): string => {
+      const to = (i: number) => ['null', i === 0 ? 'top.R' : `n${i}.R`]
+      const fields = Array.from({ length: length - 1 }, (_, i) => ({
+        name: `d${length}x${i}`,
+        type: ['null', { type: 'record', name: `n${i + 1}.R`, fields: [{ name: 'f', type: to(i) }] }],
+        default: null,
+      }))
+      return text({
+        type: 'record',
+        name: 'R',
+        namespace: 'top',
+        fields: [...fields, { name: 'f', type: to(length - 1) }],
+      })
+    }
+    expect(checkCompatibility(cycle(15), cycle(16))).toEqual([])
+    expect(() => checkCompatibility(cycle(400), cycle(399))).toThrow(/more than 256 pairs of records/)
+  })
+
   it('[R2] never allows what avsc cannot resolve', () => {
     const leaf = fc.constantFrom<unknown>('null', 'int', 'long', 'float', 'double', 'string', 'bytes', 'boolean')
     const field = fc.record({

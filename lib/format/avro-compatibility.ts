@@ -6,7 +6,10 @@
  * Beyond Avro's checker, two decimals must agree in precision and scale, as the specification says: bytes read under
  * another scale are another number. Other logical types do not take part, as the specification says too.
  */
-import type { AvroNode, Decimal, EnumNode, FieldNode, FixedNode, RecordNode } from './avro-tree.ts'
+
+import { LIMITS } from '#core/limits.ts'
+import { SchemaProblem } from './avro-schema.ts'
+import type { AvroNode, Decimal, EnumNode, FieldNode, FixedNode, RecordNode, UnionNode } from './avro-tree.ts'
 import { parseAvro } from './avro-tree.ts'
 
 export { parsingCanonicalForm, printAvro } from './avro-print.ts'
@@ -30,7 +33,7 @@ export interface Incompatibility {
 
 /**
  * Why `reader` cannot read what `writer` wrote; empty when it can.
- * @throws SchemaProblem when one of them is no valid schema
+ * @throws SchemaProblem when one of them is no valid schema, or when they entangle beyond PAIRS_DEPTH_MAX
  */
 export function checkCompatibility(reader: string, writer: string): Incompatibility[] {
   return compareNodes(parseAvro(reader), parseAvro(writer))
@@ -39,7 +42,13 @@ export function checkCompatibility(reader: string, writer: string): Incompatibil
 /** Takes a reason; null when only the verdict is asked for. */
 type Report = ((type: IncompatibilityType, path: string, message: string) => void) | null
 
-/** The same for parsed schemas. A pair of records that meets again is reported once. */
+/**
+ * Pairs of records inside one another: four times the depth a schema may have. Two cycles of different lengths unroll
+ * into the product of both, which is met only in attacks and would overflow the stack.
+ */
+const PAIRS_DEPTH_MAX = 4 * LIMITS.schemaDepth
+
+/** The same for parsed schemas. A pair of records that meets again is reported once. @throws SchemaProblem */
 export function compareNodes(reader: AvroNode, writer: AvroNode): Incompatibility[] {
   const found: Incompatibility[] = []
   const comparison = createComparison()
@@ -66,6 +75,7 @@ function createComparison() {
   const proved = new Set<string>()
   const reported = new Set<string>()
   let assumed = new Set<string>()
+  let depth = 0
 
   function fits(reader: AvroNode, writer: AvroNode): boolean {
     for (;;) {
@@ -79,25 +89,29 @@ function createComparison() {
     }
   }
 
-  function compare(reader: AvroNode, writer: AvroNode, path: string, report: Report): boolean {
-    // Inside a pass the assumptions stand; a report starts passes of its own.
-    const holds = report === null ? (r: AvroNode, w: AvroNode) => compare(r, w, '', null) : fits
-    const all = (checks: readonly (() => boolean)[]): boolean =>
-      report === null ? checks.every((check) => check()) : checks.reduce((verdict, check) => check() && verdict, true)
+  /** Inside a pass the assumptions stand; a report starts a pass of its own. */
+  function holdsAny(reader: UnionNode, writer: AvroNode, report: Report): boolean {
+    for (const candidate of reader.branches) {
+      if (report === null ? compare(candidate, writer, '', null) : fits(candidate, writer)) return true
+    }
+    return false
+  }
 
+  function compare(reader: AvroNode, writer: AvroNode, path: string, report: Report): boolean {
     if (writer.kind === 'union') {
-      if (reader.kind !== 'union')
-        return all(writer.branches.map((branch) => () => compare(reader, branch, path, report)))
-      return all(
-        writer.branches.map((branch, index) => () => {
-          if (reader.branches.some((candidate) => holds(candidate, branch))) return true
+      let verdict = true
+      for (const [index, branch] of writer.branches.entries()) {
+        if (reader.kind === 'union') {
+          if (holdsAny(reader, branch, report)) continue
           report?.('MISSING_UNION_BRANCH', `${path}/${index}`, lacking(branch))
-          return false
-        }),
-      )
+          verdict = false
+        } else verdict = compare(reader, branch, path, report) && verdict
+        if (report === null && !verdict) return false
+      }
+      return verdict
     }
     if (reader.kind === 'union') {
-      if (reader.branches.some((candidate) => holds(candidate, writer))) return true
+      if (holdsAny(reader, writer, report)) return true
       report?.('MISSING_UNION_BRANCH', path, lacking(writer))
       return false
     }
@@ -127,6 +141,10 @@ function createComparison() {
       if (reported.has(pair)) return true
       reported.add(pair)
     }
+    if (++depth > PAIRS_DEPTH_MAX) {
+      const message = `the schemas recurse through more than ${PAIRS_DEPTH_MAX} pairs of records`
+      throw new SchemaProblem(path, message, 'Use fewer mutually recursive records.')
+    }
     let verdict = namesFit(reader, writer, path, report)
     for (const [index, field] of reader.fields.entries()) {
       if (report === null && !verdict) break
@@ -138,6 +156,7 @@ function createComparison() {
         verdict = false
       }
     }
+    depth -= 1
     if (report === null && !verdict) refuted.add(pair)
     return verdict
   }

@@ -7,6 +7,7 @@ import {
   AvroDeserializer,
   AvroSerializer,
   type ClientConfig,
+  Compatibility,
   SchemaRegistryClient,
   SerdeType,
 } from '@confluentinc/schemaregistry'
@@ -110,8 +111,8 @@ export function stockClientTests(open: () => Promise<RegistryPlace>, prefix = ''
       true,
     )
     await expect(client.register(subject, broken)).rejects.toMatchObject({ status: 409, errorCode: 409 })
-    await client.updateSubjectCompatibility(subject, 'NONE' as never)
-    expect(await client.getSubjectCompatibility(subject)).toBe('NONE')
+    await client.updateCompatibility(subject, Compatibility.NONE)
+    expect(await client.getCompatibility(subject)).toBe('NONE')
     expect(await client.register(subject, broken)).toBeGreaterThan(0)
     expect(await client.deleteSubjectVersion(subject, 2)).toBe(2)
     expect(await client.deleteSubject(subject)).toEqual([1])

@@ -45,21 +45,20 @@ export function incompatibilities(
 
 function messagesAgainst(level: Level, schema: AvroNode, version: SchemaVersion, table: SchemaTable): string[] {
   if (version.schemaType !== 'AVRO') return ['Incompatible because of different schema type']
-  let old: AvroNode
   try {
-    old = table.parsed(version)
+    const old = table.parsed(version)
+    const backward = level.startsWith('BACKWARD') || level.startsWith('FULL') ? compareNodes(schema, old) : []
+    const forward = level.startsWith('FORWARD') || level.startsWith('FULL') ? compareNodes(old, schema) : []
+    return [
+      ...backward.map((found) => describe(found, 'new', 'old')),
+      ...forward.map((found) => describe(found, 'old', 'new')),
+    ]
   } catch (error) {
     if (!(error instanceof SchemaProblem)) throw error
     return [
-      `{errorType:'UNREADABLE', description:'The old schema cannot be parsed', additionalInfo:'${error.message}'}`,
+      `{errorType:'INCOMPARABLE', description:'The schemas cannot be compared', additionalInfo:'${error.message}'}`,
     ]
   }
-  const backward = level.startsWith('BACKWARD') || level.startsWith('FULL') ? compareNodes(schema, old) : []
-  const forward = level.startsWith('FORWARD') || level.startsWith('FULL') ? compareNodes(old, schema) : []
-  return [
-    ...backward.map((found) => describe(found, 'new', 'old')),
-    ...forward.map((found) => describe(found, 'old', 'new')),
-  ]
 }
 
 function describe({ type, path, message }: Incompatibility, reader: 'new' | 'old', writer: 'new' | 'old'): string {
