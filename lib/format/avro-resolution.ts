@@ -9,8 +9,8 @@
  * fixed types are not compared: a subject holds one record, and flat schemas keep no type names.
  */
 import { SAFE_MAX } from '#core/columns.ts'
+import { fitsPrecision, readDecimal } from './avro-faults.ts'
 import type { AvroPrimitive, FlatField, FlatSchema } from './avro-schema.ts'
-import { fitsPrecision, readDecimal } from './avro-values.ts'
 
 /** The writer's schema cannot be read as the reader's. `path` names the field. Its records are dead: `incompatible-schema`. */
 export class SchemaMismatch extends Error {

@@ -36,7 +36,10 @@ const record = fc.record<RecordInput>({
   key: fc.option(fc.uint8Array({ maxLength: 40 })),
   value: fc.option(fc.uint8Array({ maxLength: 300 })),
   headers: fc.array(
-    fc.tuple(fc.string({ unit: 'grapheme', maxLength: 8 }), fc.option(fc.uint8Array({ maxLength: 200 }))),
+    fc.tuple(
+      fc.string({ unit: 'grapheme', maxLength: 8 }),
+      fc.option<Uint8Array | null>(fc.uint8Array({ maxLength: 200 })),
+    ),
     {
       maxLength: 3,
     },
