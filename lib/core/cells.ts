@@ -76,8 +76,12 @@ export class CellTable {
   /** Bytes of the typed arrays, spare room included, and about 64 per window. */
   bytes(): number {
     return (
-      this.cells.byteLength + this.group.byteLength + this.window.byteLength + this.next.byteLength +
-      this.#slots.byteLength + this.windowFrom.length * 64
+      this.cells.byteLength +
+      this.group.byteLength +
+      this.window.byteLength +
+      this.next.byteLength +
+      this.#slots.byteLength +
+      this.windowFrom.length * 64
     )
   }
 

@@ -6,7 +6,15 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
-  cutOffset, eventsOf, expectedOf, publishedBy, SMALL_GENERATION, SMALL_LAYOUT, type SmallPublished, type SmallRecord, smallTable,
+  cutOffset,
+  eventsOf,
+  expectedOf,
+  publishedBy,
+  SMALL_GENERATION,
+  SMALL_LAYOUT,
+  type SmallPublished,
+  type SmallRecord,
+  smallTable,
 } from '#testkit/partials.ts'
 import { MergeStore, type MergeView } from './merge.ts'
 import { present } from './present.ts'
@@ -17,14 +25,30 @@ const RUNS = 300 * Number(process.env['RUNS_MULTIPLIER'] ?? 1)
 console.info(`SEED=${SEED}`)
 
 const newStore = (): MergeStore =>
-  new MergeStore({ layout: SMALL_LAYOUT, windowSizeMs: 1, allowedLatenessMs: 0, partitions: 2, generation: SMALL_GENERATION })
+  new MergeStore({
+    layout: SMALL_LAYOUT,
+    windowSizeMs: 1,
+    allowedLatenessMs: 0,
+    partitions: 2,
+    generation: SMALL_GENERATION,
+  })
 
 /** The store's answer per `window|group` in the oracle's spelling. */
 function answerOf(store: MergeStore): Map<string, string> {
   const { groups, base, speed } = store.sources()
-  const rows = rollUp(SMALL_LAYOUT, groups, { base, speed }, {
-    from: -Infinity, until: Infinity, grainMs: 1, groupBy: [0], filters: [], rowsMax: 1_000,
-  })!
+  const rows = rollUp(
+    SMALL_LAYOUT,
+    groups,
+    { base, speed },
+    {
+      from: -Infinity,
+      until: Infinity,
+      grainMs: 1,
+      groupBy: [0],
+      filters: [],
+      rowsMax: 1_000,
+    },
+  )!
   const out = new Map<string, string>()
   for (let row = 0; row < rows.count; row++) {
     const values = SMALL_LAYOUT.measures.map((one) => String(present(one, rows.cells, row * SMALL_LAYOUT.width, false)))
@@ -70,11 +94,18 @@ const plan = fc.record({
   full: fc.array(fc.nat(40), { maxLength: 4 }),
   parts: fc.integer({ min: 1, max: 2 }),
   /** Per delivery: which of the four queues goes next, whether a live record is lost, whether the record comes twice. */
-  choices: fc.infiniteStream(fc.record({ queue: fc.nat(3), lost: fc.boolean(), twice: fc.boolean(), view: fc.nat(12) })),
+  choices: fc.infiniteStream(
+    fc.record({ queue: fc.nat(3), lost: fc.boolean(), twice: fc.boolean(), view: fc.nat(12) }),
+  ),
 })
 
 /** Four queues (topic × partition), each in its own order. */
-function queuesOf(one: { logs: SmallRecord[][]; flushes: number[]; full: number[]; parts: number }): SmallPublished[][] {
+function queuesOf(one: {
+  logs: SmallRecord[][]
+  flushes: number[]
+  full: number[]
+  parts: number
+}): SmallPublished[][] {
   const options = { flushes: new Set(one.flushes), full: new Set(one.full), parts: one.parts }
   return one.logs.flatMap((log, partition) => {
     const all = publishedBy(partition, log, options)

@@ -19,9 +19,9 @@
  */
 import { CellTable } from './cells.ts'
 import { GroupDictionary } from './group-key.ts'
+import { LIMITS } from './limits.ts'
 import type { PartialLayout, PartialTable } from './partial.ts'
 import type { Offsets } from './position.ts'
-import { LIMITS } from './limits.ts'
 import { type DurationMs, type InstantMs, NO_WATERMARK } from './time.ts'
 import { foldWatermark } from './watermark.ts'
 
@@ -149,6 +149,7 @@ export class MergeStore {
   #overflown = false
   #pending: MergeView | null = null
   readonly #partitions: PartitionState[] = []
+  #refusal: { version: number; refusal: Refusal | null } | null = null
   #state: { version: number; state: MergeState } | null = null
 
   constructor(options: MergeOptions) {
@@ -165,8 +166,18 @@ export class MergeStore {
       const partition = this.#partitions.length
       const start = this.#startOf(this.#active, partition)
       this.#partitions.push({
-        sealed: new Map(), ended: new Map(), chain: [], epoch: start.epoch, first: start.first, next: start.first, live: null,
-        liveCells: new CellTable(this.options.layout), liveRefused: null, waiting: [], parts: new Map(), seenEpoch: 0,
+        sealed: new Map(),
+        ended: new Map(),
+        chain: [],
+        epoch: start.epoch,
+        first: start.first,
+        next: start.first,
+        live: null,
+        liveCells: new CellTable(this.options.layout),
+        liveRefused: null,
+        waiting: [],
+        parts: new Map(),
+        seenEpoch: 0,
       })
       this.version++
     }
@@ -243,6 +254,11 @@ export class MergeStore {
   /** Why the merged answer is withheld; null when there is one. */
   refusal(): Refusal | null {
     if (!this.#started) return this.#pendingRefusal()
+    if (this.#refusal?.version !== this.version) this.#refusal = { version: this.version, refusal: this.#findRefusal() }
+    return this.#refusal.refusal
+  }
+
+  #findRefusal(): Refusal | null {
     if (this.#overflown) {
       const reason = `the metric has more than ${LIMITS.servedEntries} (window, group) entries to serve`
       return { code: 'METRIC_LIMIT', reason, partition: null }
@@ -286,7 +302,11 @@ export class MergeStore {
 
   /** The cells of the answer. Valid until the next call that changes the store. */
   sources(): MergeSources {
-    return { groups: this.groups, base: this.#base, speed: [this.#merged, ...this.#partitions.map((one) => one.liveCells)] }
+    return {
+      groups: this.groups,
+      base: this.#base,
+      speed: [this.#merged, ...this.#partitions.map((one) => one.liveCells)],
+    }
   }
 
   /** Tables of another view (for `as_of`) as cells with this store's group ids. */
@@ -453,7 +473,12 @@ export class MergeStore {
       this.#openEpoch(partition, start)
       this.#advance(partition)
       // The open epoch's state stays true as long as the open epoch is the same one.
-      if (live !== null && partition.epoch === open.epoch && partition.first === open.first && partition.next < open.next) {
+      if (
+        live !== null &&
+        partition.epoch === open.epoch &&
+        partition.first === open.first &&
+        partition.next < open.next
+      ) {
         Object.assign(partition, { live, liveCells, liveRefused, next: open.next })
         this.#drain(partition)
       }
@@ -489,7 +514,10 @@ export class MergeStore {
     const ends = this.#partitions.map(({ chain }) => new Map(chain.map((tags, at) => [tags.sealed_by!, at])))
     const at = this.#partitions.map(() => 0)
     const before = this.#partitions.map((partition) => partition.ended.get(this.#activeCut) ?? null)
-    let activity = before.map((tags) => ({ watermark: tags?.watermark ?? NO_WATERMARK, events: tags === null ? 1 : tags.events }))
+    let activity = before.map((tags) => ({
+      watermark: tags?.watermark ?? NO_WATERMARK,
+      events: tags === null ? 1 : tags.events,
+    }))
     let previousMs: number | null = null
     for (const tags of this.#partitions[0]?.chain ?? []) {
       const id = tags.sealed_by!
@@ -509,14 +537,19 @@ export class MergeStore {
       let { events } = activity[index]!
       for (let one = at[index]!; one < chain.length; one++) events += chain[one]!.events
       const last = live ?? chain.at(-1) ?? null
-      return { watermark: last === null ? activity[index]!.watermark : (last.watermark ?? NO_WATERMARK), events: events + (live?.events ?? 0) }
+      return {
+        watermark: last === null ? activity[index]!.watermark : (last.watermark ?? NO_WATERMARK),
+        events: events + (live?.events ?? 0),
+      }
     })
     return foldWatermark(watermark, open, 0)
   }
 }
 
 const refused = (code: string, partition: number, epoch: number): Refusal => ({
-  code, partition, reason: `partition ${partition}: the speed layer refused epoch ${epoch} with ${code}`,
+  code,
+  partition,
+  reason: `partition ${partition}: the speed layer refused epoch ${epoch} with ${code}`,
 })
 
 /** All parts of a table once the last has come; null until then. */
@@ -535,4 +568,6 @@ function collectParts(partition: PartitionState, tags: MergeTags, table: Partial
 }
 
 const tableBytes = (table: PartialTable): number =>
-  table.cells.byteLength + table.windowFrom.byteLength + table.dimensions.reduce((sum, { index }) => sum + index.byteLength, 0)
+  table.cells.byteLength +
+  table.windowFrom.byteLength +
+  table.dimensions.reduce((sum, { index }) => sum + index.byteLength, 0)

@@ -118,7 +118,8 @@ function selectWindows(sources: readonly CellTable[], query: RollupQuery): Float
   }
   all.sort()
   let kept = 0
-  for (let index = 0; index < all.length; index++) if (index === 0 || all[index] !== all[index - 1]) all[kept++] = all[index]!
+  for (let index = 0; index < all.length; index++)
+    if (index === 0 || all[index] !== all[index - 1]) all[kept++] = all[index]!
   return all.subarray(0, kept)
 }
 

@@ -1,0 +1,211 @@
+/**
+ * Routes of the serving process: metrics, queries, live push, machine series. Register on any app of lib/io/http.
+ * A query is answered from the cache while the state has not changed; refusals are problem bodies (Q3).
+ */
+import { Type } from 'typebox'
+import { formatDuration, NO_WATERMARK } from '#core/time.ts'
+import { type HttpApp, problemResponse } from '#io/http.ts'
+import type { Clock } from '#io/ports.ts'
+import type { Telemetry } from '#io/telemetry.ts'
+import { computeAnswer, refusalError } from './answer.ts'
+import { startLive } from './live.ts'
+import { formOf, render } from './render.ts'
+import { invalid, parseQuery, QUERY_FIELDS, type RawQuery } from './request.ts'
+import type { Answer, ServedMetric } from './served-metric.ts'
+import type { Serve } from './start.ts'
+
+/** What the routes need. */
+export interface ServeRoutesDeps {
+  readonly serve: Serve
+  readonly telemetry: Telemetry
+  readonly clock: Clock
+}
+
+const described = (field: keyof typeof QUERY_FIELDS) => ({ description: QUERY_FIELDS[field] })
+const names = Object.keys(QUERY_FIELDS) as (keyof typeof QUERY_FIELDS)[]
+const params = Type.Object({ metric: Type.String() })
+const querystring = Type.Object(
+  Object.fromEntries(
+    names.map((field) => [
+      field,
+      Type.Optional(field === 'filter' ? Type.Array(Type.String(), described(field)) : Type.String(described(field))),
+    ]),
+  ),
+)
+const body = Type.Object(
+  Object.fromEntries(names.map((field) => [field, Type.Optional(Type.Unknown(described(field)))])),
+)
+/** Widened on purpose: bodies are finished bytes, so the answers are not typed by the schema. */
+const problems: Record<string, unknown> = { '4xx': problemResponse, '5xx': problemResponse }
+const answered: unknown = {
+  description: 'Rows and envelope',
+  content: {
+    'application/json': { schema: Type.Object({ rows: Type.Array(Type.Unknown()), envelope: Type.Unknown() }) },
+    'text/csv': {
+      schema: Type.String({
+        description: 'from, until, dimensions, measures, finality; the envelope is in the header tidemark-envelope',
+      }),
+    },
+  },
+}
+
+/** Adds the routes. Live connections end with the app. */
+export async function serveRoutes(app: HttpApp, deps: ServeRoutesDeps): Promise<void> {
+  const { serve, telemetry, clock } = deps
+  const live = startLive({ serve, clock })
+  app.addHook('preClose', () => live.stop())
+  telemetry.onScrape(() => {
+    for (const { definition } of serve.metrics) {
+      telemetry.set('tidemark_live_clients', { metric: definition.name }, live.clients(definition.name))
+    }
+  })
+
+  async function answer(metric: string, raw: RawQuery, accept: string | undefined): Promise<Answer> {
+    const served = serve.metric(metric)
+    const query = parseQuery(raw, served.definition)
+    const form = formOf(accept)
+    if (query.layer !== 'batch') {
+      const refusal = serve.refusalOf(served)
+      if (refusal !== null) {
+        telemetry.add('tidemark_queries_total', { metric, outcome: 'refused' })
+        throw refusalError(metric, refusal)
+      }
+    }
+    const key = `${form}|${query.key}`
+    const known = served.cached(key)
+    if (known !== undefined) {
+      telemetry.add('tidemark_queries_total', { metric, outcome: 'cached' })
+      return known
+    }
+    const batch = query.layer === 'batch' ? await served.batchLayer(query.asOf) : null
+    const startedMs = clock.monotonic()
+    // From here on nothing waits: cut, offsets and cells belong together.
+    const { stamp } = served
+    const dimensions = query.groupBy.map((at) => served.definition.layout.dimensions[at]!.name)
+    const fresh = render(computeAnswer(served, query, batch), query, form, dimensions)
+    telemetry.observe('tidemark_query_duration_seconds', { layer: query.layer }, (clock.monotonic() - startedMs) / 1000)
+    telemetry.add('tidemark_queries_total', { metric, outcome: 'computed' })
+    served.remember(stamp, key, fresh)
+    return fresh
+  }
+
+  app.get('/v1/metrics', { schema: { summary: 'All metrics', tags: ['metrics'], response: problems } }, (_, reply) => {
+    void reply.header('cache-control', 'no-store')
+    return { metrics: serve.metrics.map((served) => describe(serve, served)) }
+  })
+  app.get(
+    '/v1/metrics/:metric',
+    { schema: { summary: 'One metric', tags: ['metrics'], params, response: problems } },
+    (request, reply) => {
+      void reply.header('cache-control', 'no-store')
+      return describe(serve, serve.metric(request.params.metric))
+    },
+  )
+  app.get(
+    '/v1/metrics/:metric/query',
+    {
+      schema: {
+        summary: 'Query a metric',
+        tags: ['metrics'],
+        params,
+        querystring,
+        response: { 200: answered, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { body, headers } = await answer(request.params.metric, request.query as RawQuery, request.headers.accept)
+      return reply.headers(headers).serializer(asIs).send(body)
+    },
+  )
+  app.post(
+    '/v1/metrics/:metric/query',
+    {
+      schema: { summary: 'Query a metric', tags: ['metrics'], params, body, response: { 200: answered, ...problems } },
+    },
+    async (request, reply) => {
+      const { body, headers } = await answer(request.params.metric, request.body as RawQuery, request.headers.accept)
+      return reply.headers(headers).serializer(asIs).send(body)
+    },
+  )
+  app.get(
+    '/v1/metrics/:metric/live',
+    {
+      schema: {
+        summary: 'Live rows as server-sent events',
+        tags: ['metrics'],
+        params,
+        querystring,
+        response: problems,
+      },
+    },
+    (request, reply) => {
+      const served = serve.metric(request.params.metric)
+      const query = parseQuery(request.query as RawQuery, served.definition)
+      if (query.layer !== 'merged') throw invalid(query.asOf === null ? 'layer' : 'as_of', 'live rows are merged ones')
+      if (query.order !== null) throw invalid('order', 'live rows come as they change')
+      reply.hijack()
+      const security = reply.getHeaders()
+      for (const [name, value] of Object.entries(security)) if (value !== undefined) reply.raw.setHeader(name, value)
+      const given = request.headers['last-event-id']
+      live.join(served, query, { response: reply.raw, lastEventId: Array.isArray(given) ? given[0] : given })
+    },
+  )
+  app.get('/metrics', { schema: { summary: 'Machine series for Prometheus', tags: ['process'] } }, async (_, reply) => {
+    const text = await telemetry.text()
+    return reply.header('content-type', telemetry.contentType).header('cache-control', 'no-store').send(text)
+  })
+}
+
+/** The body is finished bytes: no serialiser may touch it. */
+const asIs = (payload: unknown): string => payload as string
+
+const isoOf = (instant: number): string | null => (instant === NO_WATERMARK ? null : new Date(instant).toISOString())
+
+/** A metric as `GET /v1/metrics` shows it. */
+function describe(serve: Serve, served: ServedMetric): object {
+  const { definition, store } = served
+  const { layout } = definition
+  const state = store.state()
+  const memory = store.memory()
+  const view = served.adopted
+  const shapes = new Map(layout.dimensions.map((dimension) => [dimension.name, dimension]))
+  return {
+    metric: definition.name,
+    doc: definition.doc,
+    stream: definition.stream.name,
+    mode: definition.mode,
+    generation: definition.generation,
+    where: definition.where,
+    window: { [definition.window.kind]: formatDuration(definition.window.sizeMs) },
+    allowed_lateness: formatDuration(definition.allowedLatenessMs),
+    dimensions: definition.dimensions.map(({ name, sql }) => ({
+      name,
+      sql,
+      type: shapes.get(name)!.kind,
+      scale: shapes.get(name)!.scale,
+    })),
+    measures: definition.measures.map(({ name, sql, type, scale }) => ({ name, sql, type, scale })),
+    derived: definition.derived.map(({ name, sql }) => ({ name, sql })),
+    tolerance: definition.tolerance,
+    cut: state.cut,
+    offsets: state.offsets,
+    watermark: isoOf(state.watermark),
+    view:
+      view === null
+        ? null
+        : {
+            cut: view.cut,
+            rows: view.rows,
+            watermark: view.watermark === null ? null : isoOf(view.watermark),
+            published: isoOf(view.published_ms),
+          },
+    pending_cut: store.pendingCut,
+    refusal: serve.refusalOf(served),
+    memory: {
+      entries: memory.entries,
+      groups: memory.groups,
+      bytes: memory.bytes,
+      bytes_per_entry: Math.round(memory.bytesPerEntry),
+    },
+  }
+}

@@ -1,0 +1,245 @@
+/**
+ * Serve: keeps one merge store per metric up to date from three places: views in the lake (looked for every half second),
+ * sealed and live partials on the log (followed from the start of retention). Owns nothing durable; a restart re-reads.
+ *
+ * Order at the start: the view first, then sealed partials to their end, then live ones; so a live record of an old epoch is
+ * seen to be old by its tags and costs nothing. Answers are refused (SPEED_BEHIND) until that has happened once.
+ */
+import type { Logger } from 'pino'
+import type { MergeTags } from '#core/merge.ts'
+import { decodePartials } from '#format/partials-arrow.ts'
+import { type DuckDb, openDuckDb } from '#io/duckdb.ts'
+import { classify, OperatingError } from '#io/errors.ts'
+import type { Clock, EventLog, Lake } from '#io/ports.ts'
+import type { Telemetry } from '#io/telemetry.ts'
+import { loadViewTable } from '#io/view-table.ts'
+import type { Definitions, MetricDefinition } from '#metrics/definition.ts'
+import type { PartialTags } from '#schemas/partials.ts'
+import { eventsTopic, liveTopic, sealedTopic } from '#schemas/topics.ts'
+import { ServedMetric } from './served-metric.ts'
+import { Tail } from './tail.ts'
+
+/** How often the lake is asked for new views, ms. */
+const VIEWS_EVERY_MS = 500
+
+/** What the service is composed of. */
+export interface ServeDeps {
+  readonly log: EventLog
+  readonly lake: Lake
+  readonly definitions: Definitions
+  readonly clock: Clock
+  readonly logger: Pick<Logger, 'info' | 'warn' | 'error'>
+  readonly telemetry: Telemetry
+  /** Reads views; left out = an own DuckDB with one thread and 256 MB, which may not spill. */
+  readonly duckdb?: DuckDb
+}
+
+/** The running service. */
+export interface Serve {
+  readonly metrics: readonly ServedMetric[]
+  /** A metric by name. @throws OperatingError METRIC_UNKNOWN */
+  metric(name: string): ServedMetric
+  /** Why no merged answer of the metric can be given now; null when one can. */
+  refusalOf(metric: ServedMetric): { readonly code: string; readonly reason: string } | null
+  /** Takes up at once what is in the lake and on the log now; resolves when it is in the answers. */
+  refresh(): Promise<void>
+  readiness(): { readonly ready: boolean; readonly reason: string | null }
+  stop(): Promise<void>
+}
+
+interface Followed {
+  readonly served: ServedMetric
+  readonly sealed: Tail
+  live: Tail | null
+  /** Trouble with the lake, in words; null when there is none. */
+  trouble: string | null
+}
+
+/** Starts following; resolves at once. `readiness` tells when answers are up to date. */
+export async function startServe(deps: ServeDeps): Promise<Serve> {
+  const { log, clock, definitions, logger, telemetry } = deps
+  const stopping = new AbortController()
+  const { signal } = stopping
+  const duckdb = deps.duckdb ?? (await openDuckDb({ threads: 1, memoryMb: 256, temporaryDirectory: null }))
+  const followed = new Map<string, Followed>()
+
+  // One view is loaded at a time: a connection runs one statement, and tables are big.
+  let loading: Promise<unknown> = Promise.resolve()
+  const load = (entry: Parameters<typeof loadViewTable>[1], definition: MetricDefinition) => {
+    const next = loading.then(() => loadViewTable({ lake: deps.lake, duckdb }, entry, definition.layout))
+    loading = next.catch(() => undefined)
+    return next
+  }
+
+  const countedStreams = new Set<string>()
+  const tailOf = (served: ServedMetric, topic: string): Tail => {
+    const { name, stream } = served.definition
+    // Every metric of a stream carries the same counts of records: one of them is enough.
+    const count = countedStreams.has(stream.name) ? null : countOnce(telemetry, served.definition)
+    countedStreams.add(stream.name)
+    const onRecord = (tags: PartialTags, value: Uint8Array): void => {
+      if (tags.generation !== served.definition.generation) return
+      if (tags.kind === 'sealed') count?.(tags)
+      if (!served.store.wants(tags)) return
+      const table = decodePartials(value, served.definition.layout)
+      if (tags.kind === 'sealed') countLate(telemetry, served.definition, table.cells)
+      served.store.apply(tags satisfies MergeTags, table)
+    }
+    const onTrouble = (error: Error): void =>
+      logger.warn({ err: error, topic, metric: name }, 'partials cannot be read')
+    return new Tail({ log, clock, topic, signal, onRecord, onTrouble })
+  }
+
+  async function refreshViews(one: Followed): Promise<void> {
+    try {
+      await one.served.refreshViews()
+      one.trouble = null
+      if (one.served.store.needsHistory && one.sealed.caughtUp) one.sealed.rewind()
+    } catch (thrown) {
+      const error = classify(thrown)
+      if (one.trouble !== error.message)
+        logger.error({ err: error, metric: one.served.definition.name }, 'a view cannot be read')
+      one.trouble = error.message
+    }
+  }
+
+  for (const definition of definitions.metrics) {
+    const partitions =
+      (await log.describeTopic(eventsTopic(definition.stream.name)))?.partitions ?? definition.stream.partitions
+    const served = new ServedMetric(definition, { lake: deps.lake, load, partitions })
+    const one: Followed = { served, sealed: null as never, live: null, trouble: null }
+    await refreshViews(one)
+    followed.set(definition.name, Object.assign(one, { sealed: tailOf(served, sealedTopic(definition.name)) }))
+  }
+
+  const viewsLoop = (async () => {
+    while (!signal.aborted) {
+      for (const one of followed.values()) {
+        await refreshViews(one)
+        if (one.live === null && one.sealed.caughtUp)
+          one.live = tailOf(one.served, liveTopic(one.served.definition.name))
+      }
+      const starting = [...followed.values()].some(({ live }) => live === null)
+      await clock.sleep(starting ? 10 : VIEWS_EVERY_MS, signal)
+    }
+  })()
+
+  const reasonOf = (one: Followed): string | null =>
+    one.sealed.reason ?? (one.live === null ? 'still reading' : one.live.reason)
+  const refusalOf = (served: ServedMetric): { code: string; reason: string } | null => {
+    const one = followed.get(served.definition.name)!
+    // Once caught up, a tail in trouble only makes answers older: they stay exact for the offsets they name.
+    if (one.live === null || !everCaughtUp(one))
+      return { code: 'SPEED_BEHIND', reason: one.trouble ?? reasonOf(one) ?? 'still reading' }
+    return served.store.refusal()
+  }
+  const caught = new WeakSet<Followed>()
+  function everCaughtUp(one: Followed): boolean {
+    if (!caught.has(one) && one.sealed.caughtUp && one.live?.caughtUp === true) caught.add(one)
+    return caught.has(one)
+  }
+
+  const metrics = [...followed.values()].map(({ served }) => served)
+  registerSeries({ deps, metrics, refusalOf })
+  logger.info({ metrics: metrics.length }, 'serve started')
+  return {
+    metrics,
+    metric(name) {
+      const found = followed.get(name)?.served
+      if (found === undefined)
+        throw new OperatingError('METRIC_UNKNOWN', `There is no metric ${name}.`, { metric: name })
+      return found
+    },
+    refusalOf,
+    async refresh() {
+      await Promise.all(
+        [...followed.values()].map(async (one) => {
+          await refreshViews(one)
+          await one.sealed.aim()
+          while (!signal.aborted && (one.live === null || !one.sealed.caughtUp)) await clock.sleep(5, signal)
+          await one.live?.aim()
+          while (!signal.aborted && one.live?.caughtUp === false) await clock.sleep(5, signal)
+        }),
+      )
+    },
+    readiness() {
+      for (const one of followed.values()) {
+        if (one.trouble !== null) return { ready: false, reason: `${one.served.definition.name}: ${one.trouble}` }
+        if (!everCaughtUp(one))
+          return { ready: false, reason: `${one.served.definition.name}: ${reasonOf(one) ?? 'still reading'}` }
+      }
+      return { ready: true, reason: null }
+    },
+    async stop() {
+      stopping.abort()
+      await viewsLoop
+      await Promise.all([...followed.values()].flatMap(({ sealed, live }) => [sealed.done, live?.done]))
+      await loading
+      if (deps.duckdb === undefined) duckdb.close()
+    },
+  }
+}
+
+/** Counts the events of every sealed (partition, epoch) once, however often it is read. */
+function countOnce(telemetry: Telemetry, { stream }: MetricDefinition): (tags: PartialTags) => void {
+  const counted = new Map<number, number>()
+  return (tags) => {
+    if (tags.part !== 0 || tags.epoch <= (counted.get(tags.partition) ?? -1)) return
+    counted.set(tags.partition, tags.epoch)
+    telemetry.add('tidemark_events_total', { stream: stream.name }, tags.events)
+    telemetry.add('tidemark_dead_letters_total', { stream: stream.name }, tags.dead)
+    telemetry.add('tidemark_quarantined_events_total', { stream: stream.name }, tags.quarantined)
+    telemetry.add('tidemark_duplicate_events_total', { stream: stream.name }, tags.duplicates)
+  }
+}
+
+function countLate(telemetry: Telemetry, { name, layout }: MetricDefinition, cells: Float64Array): void {
+  const { late, width } = layout
+  let total = 0
+  for (let at = late; at < cells.length; at += width) total += cells[at]!
+  if (total > 0) telemetry.add('tidemark_late_events_total', { metric: name }, total)
+}
+
+/** Gauges that are worked out when they are asked for. */
+function registerSeries(context: {
+  readonly deps: ServeDeps
+  readonly metrics: readonly ServedMetric[]
+  readonly refusalOf: Serve['refusalOf']
+}): void {
+  const { deps, metrics, refusalOf } = context
+  const { telemetry, clock, log } = deps
+  telemetry.onScrape(async () => {
+    const now = clock.now()
+    telemetry.reset('tidemark_refused')
+    for (const served of metrics) {
+      const metric = served.definition.name
+      const { watermark, offsets, cut, arrivalMs } = served.store.state()
+      const { entries, bytes } = served.store.memory()
+      telemetry.set('tidemark_state_entries', { service: 'serve', metric }, entries)
+      telemetry.set('tidemark_state_bytes', { service: 'serve', metric }, bytes)
+      telemetry.set('tidemark_view_cut', { metric }, cut)
+      const view = served.adopted
+      if (view !== null) {
+        telemetry.set('tidemark_view_last_success_timestamp_seconds', { metric }, view.published_ms / 1000)
+        telemetry.set('tidemark_view_age_seconds', { metric }, Math.max(0, now - view.published_ms) / 1000)
+      }
+      if (Number.isFinite(watermark)) {
+        telemetry.set('tidemark_watermark_timestamp_seconds', { metric }, watermark / 1000)
+        telemetry.set('tidemark_watermark_lag_seconds', { metric }, (now - watermark) / 1000)
+      }
+      const refusal = refusalOf(served)
+      if (refusal !== null) telemetry.set('tidemark_refused', { metric, code: refusal.code }, 1)
+      const topic = eventsTopic(served.definition.stream.name)
+      if ((await log.describeTopic(topic)) === null) continue
+      const ends = await log.endOffsets(topic)
+      let behind = 0
+      ends.forEach((end, partition) => {
+        const lag = Math.max(0, end - (offsets[partition] ?? 0))
+        behind += lag
+        telemetry.set('tidemark_consumer_lag_records', { metric, partition: String(partition) }, lag)
+      })
+      const lagMs = behind === 0 || arrivalMs === 0 ? 0 : Math.max(0, now - arrivalMs)
+      telemetry.set('tidemark_consumer_lag_seconds', { metric }, lagMs / 1000)
+    }
+  })
+}

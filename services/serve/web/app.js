@@ -1,0 +1,222 @@
+/**
+ * The start page: lists metrics, draws one of them live. Plain DOM and uPlot; text is only ever set as text.
+ * Rows arrive over server-sent events and are upserts by window; provisional ones are drawn lighter and dashed.
+ */
+import uPlot from '/assets/uplot/uPlot.esm.js'
+
+const POLL_MS = 2000
+/** Windows drawn. */
+const POINTS_MAX = 120
+const TABLE_ROWS = 12
+
+const $ = (id) => document.getElementById(id)
+const number = new Intl.NumberFormat('en', { maximumFractionDigits: 3 })
+const show = (value) => (value === null || value === undefined ? '–' : typeof value === 'number' ? number.format(value) : String(value))
+const time = (iso) => (iso === null ? 'none yet' : iso.slice(0, 19).replace('T', ' '))
+
+/** What the page knows. */
+const state = { metrics: [], metric: null, measure: null, rows: new Map(), source: null, chart: null }
+
+function cell(row, content, className = '') {
+  const td = row.insertCell()
+  td.className = className
+  if (content instanceof Node) td.append(content)
+  else td.textContent = content
+  return td
+}
+
+/** Replaces a table's rows only when what they say has changed, so that focus and selection stay. */
+function fill(body, items, write) {
+  const text = JSON.stringify(items)
+  if (body.dataset.shown === text) return
+  body.dataset.shown = text
+  const focused = document.activeElement?.dataset?.key
+  body.replaceChildren()
+  for (const item of items) write(body.insertRow(), item)
+  if (focused) body.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus()
+}
+
+function options(select, names, chosen) {
+  if ([...select.options].map(({ value }) => value).join('\n') !== names.join('\n')) {
+    select.replaceChildren(...names.map((name) => new Option(name, name)))
+  }
+  select.value = chosen
+}
+
+/** Asks for JSON; null when the route is not there or does not answer well. */
+async function ask(path) {
+  try {
+    const response = await fetch(path, { headers: { accept: 'application/json' } })
+    return response.ok ? await response.json() : null
+  } catch {
+    return null
+  }
+}
+
+async function poll() {
+  const found = await ask('/v1/metrics')
+  if (found !== null) {
+    state.metrics = found.metrics
+    showMetrics()
+    if (state.metric === null && state.metrics.length > 0) {
+      const wanted = new URLSearchParams(location.hash.slice(1))
+      choose(wanted.get('metric'), wanted.get('measure'))
+    }
+  }
+  const jobs = await ask('/v1/jobs')
+  const list = Array.isArray(jobs) ? jobs : jobs?.jobs
+  $('jobs-card').hidden = !Array.isArray(list)
+  if (Array.isArray(list)) showJobs(list.slice(0, 10))
+  setTimeout(poll, POLL_MS)
+}
+
+function showMetrics() {
+  const items = state.metrics.map(({ stream, metric, window, cut, view, watermark, refusal }) => [
+    stream, metric, Object.values(window)[0], view === null ? 'none' : String(cut), time(watermark), refusal,
+  ])
+  fill($('metrics'), items, (row, [stream, metric, window, cut, watermark, refusal]) => {
+    cell(row, stream)
+    const button = document.createElement('button')
+    button.type = 'button'
+    button.textContent = metric
+    button.dataset.key = metric
+    button.addEventListener('click', () => {
+      choose(metric, null)
+      $('chart-title').focus()
+    })
+    cell(row, button)
+    cell(row, window)
+    cell(row, cut, 'number')
+    cell(row, watermark)
+    cell(row, refusal === null ? 'serving' : refusal.code, refusal === null ? 'good' : 'bad').title = refusal?.reason ?? ''
+  })
+}
+
+function showJobs(jobs) {
+  const items = jobs.map(({ id, type, state, progress, eta_ms }) => [id, type, state, Math.round(progress * 100), eta_ms])
+  fill($('jobs'), items, (row, [id, type, jobState, percent, eta]) => {
+    cell(row, id)
+    cell(row, type)
+    cell(row, jobState, jobState === 'failed' ? 'bad' : jobState === 'completed' ? 'good' : '')
+    const bar = document.createElement('progress')
+    bar.max = 100
+    bar.value = percent
+    bar.setAttribute('aria-label', `${type} ${id}`)
+    const left = eta === null || jobState !== 'active' ? '' : `, about ${Math.ceil(eta / 1000)} s left`
+    cell(row, bar).append(` ${percent} %${left}`)
+  })
+}
+
+/** Shows a metric and measure; null or unknown = the first. */
+function choose(metricName, measureName) {
+  const metric = state.metrics.find(({ metric }) => metric === metricName) ?? state.metrics[0]
+  const measures = [...metric.measures, ...metric.derived]
+  const measure = measures.find(({ name }) => name === measureName) ?? measures[0]
+  const changed = state.metric?.metric !== metric.metric
+  state.metric = metric
+  state.measure = measure.name
+  options($('metric'), state.metrics.map(({ metric }) => metric), metric.metric)
+  options($('measure'), measures.map(({ name }) => name), measure.name)
+  $('chart-title').textContent = `${metric.metric}: ${measure.name}`
+  $('chart-doc').textContent = `${metric.doc}  ·  ${measure.sql}`
+  $('points-measure').textContent = measure.name
+  history.replaceState(null, '', `#metric=${encodeURIComponent(metric.metric)}&measure=${encodeURIComponent(measure.name)}`)
+  if (changed) connect()
+  draw()
+}
+
+function connection(name, text) {
+  $('connection').dataset.state = name
+  if ($('connection').textContent !== text) $('connection').textContent = text
+}
+
+function connect() {
+  state.source?.close()
+  state.rows = new Map()
+  const source = new EventSource(`/v1/metrics/${encodeURIComponent(state.metric.metric)}/live?numbers=string`)
+  state.source = source
+  const keep = (row) => state.rows.set(row.from, row)
+  source.addEventListener('open', () => connection('live', 'Live'))
+  source.addEventListener('error', () => connection('lost', 'Connection lost, trying again'))
+  source.addEventListener('snapshot', ({ data }) => {
+    state.rows = new Map()
+    for (const row of JSON.parse(data).rows) keep(row)
+  })
+  source.addEventListener('upsert', ({ data }) => keep(JSON.parse(data)))
+  source.addEventListener('refusal', ({ data }) => {
+    const { code, reason } = JSON.parse(data)
+    $('refusal').textContent = `${code}: ${reason}`
+    $('refusal').hidden = false
+  })
+  source.addEventListener('envelope', ({ data }) => {
+    const { cut, watermark, shares } = JSON.parse(data)
+    $('refusal').hidden = true
+    $('watermark').textContent = time(watermark)
+    $('cut').textContent = cut === 0 ? 'no view yet' : String(cut)
+    const all = shares.batch + shares.speed
+    const percent = all === 0 ? 0 : Math.round((shares.batch / all) * 100)
+    $('shares').textContent = all === 0 ? '–' : `${percent} % batch, ${100 - percent} % speed`
+    draw()
+  })
+}
+
+/** Columns of the chart: time, settled values, provisional values (joined to the last settled one). */
+function columns(rows) {
+  const value = ({ values }) => (values[state.measure] === null ? null : Number(values[state.measure]))
+  const open = ({ finality }) => finality === 'provisional'
+  return [
+    rows.map(({ from }) => Date.parse(from) / 1000),
+    rows.map((row) => (open(row) ? null : value(row))),
+    rows.map((row, at) => (open(row) || (at + 1 < rows.length && open(rows[at + 1])) ? value(row) : null)),
+  ]
+}
+
+function draw() {
+  const rows = [...state.rows.values()].sort((a, b) => (a.from < b.from ? -1 : 1)).slice(-POINTS_MAX)
+  state.rows = new Map(rows.map((row) => [row.from, row]))
+  const settled = rows.findLast(({ finality }) => finality !== 'provisional')
+  const open = rows.findLast(({ finality }) => finality === 'provisional')
+  $('latest').textContent = show(settled?.values[state.measure])
+  $('latest-label').textContent = settled ? `Latest ${settled.finality} window, ${time(settled.from)}` : 'Latest closed window'
+  $('open').textContent = show(open?.values[state.measure])
+  $('chart-summary').textContent = `${rows.length} windows; the latest closed one is ${show(settled?.values[state.measure])}.`
+  fill($('points'), rows.slice(-TABLE_ROWS).reverse().map(({ from, values, finality }) => [time(from), show(values[state.measure]), finality]), (row, [from, value, finality]) => {
+    cell(row, from)
+    cell(row, value, 'number')
+    cell(row, finality)
+  })
+  state.chart ??= makeChart()
+  state.chart.setData(columns(rows))
+}
+
+function makeChart() {
+  const box = $('chart')
+  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
+  const axis = { stroke: () => color('--quiet'), grid: { stroke: () => color('--line'), width: 1 }, ticks: { show: false } }
+  const size = () => ({ width: box.clientWidth, height: box.clientHeight })
+  const chart = new uPlot(
+    {
+      ...size(),
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), 'UTC'),
+      legend: { show: false },
+      cursor: { drag: { x: false, y: false } },
+      scales: { y: { range: (_, low, high) => (low === null ? [0, 1] : [Math.min(0, low), high <= 0 ? 1 : high * 1.08]) } },
+      axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => number.format(tick)) }],
+      series: [
+        {},
+        { stroke: () => color('--accent'), width: 2.5, points: { show: false } },
+        { stroke: () => color('--accent-soft'), width: 2.5, dash: [7, 5], points: { show: false } },
+      ],
+    },
+    [[], [], []],
+    box,
+  )
+  new ResizeObserver(() => chart.setSize(size())).observe(box)
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => chart.redraw())
+  return chart
+}
+
+$('choice').addEventListener('submit', (event) => event.preventDefault())
+$('metric').addEventListener('change', ({ target }) => choose(target.value, null))
+$('measure').addEventListener('change', ({ target }) => choose(state.metric.metric, target.value))
+void poll()
