@@ -20,9 +20,9 @@ import { LIMITS } from '#core/limits.ts'
 import type { DeadRecord } from '#core/outcome.ts'
 import type { PartialTable } from '#core/partial.ts'
 import { newPartitionClock, openEpoch, type PartitionClock } from '#core/watermark.ts'
-import { allocateChunk, compileProjector, resetChunk, SchemaMismatch } from '#format/avro-projector.ts'
+import { allocateChunk, compileProjector, findFrame, resetChunk, SchemaMismatch } from '#format/avro-projector.ts'
 import { readBarrier } from '#format/barrier.ts'
-import type { Projector, RecordCursor } from '#format/projector.ts'
+import type { Projector, RecordCursor, Stop } from '#format/projector.ts'
 import { openBatch, readRecord } from '#format/record-batch.ts'
 import type { MetricDefinition, StreamDefinition } from './definition.ts'
 
@@ -185,7 +185,8 @@ export function createPartitionEngine(options: EngineOptions): PartitionEngine {
   let arrivalMs = 0
   let cursor: RecordCursor | null = null
   let batchUntil = 0
-  let projector: Projector
+  // Null until the first schema id is known.
+  let projector: Projector | null = null
   clock.epochFirst = next
 
   if (options.restore !== null) {
@@ -287,7 +288,7 @@ export function createPartitionEngine(options: EngineOptions): PartitionEngine {
   /** Reads on in the current batch until it ends or something is needed. */
   const run = (): EngineStep => {
     while (cursor !== null) {
-      const stop = projector.project(cursor, chunk, dead)
+      const stop: Stop = projector === null ? findFrame(cursor, dead) : projector.project(cursor, chunk, dead)
       counts.dead += dead.length
       dead.length = 0
       consume()
@@ -309,8 +310,6 @@ export function createPartitionEngine(options: EngineOptions): PartitionEngine {
 
   const compile = (writer: string, writerId: number): Projector =>
     compileProjector({ writer, writerId, reader: stream.schema, fields, eventTime: stream.eventTime, envelope: false })
-  // Until the first schema id is known, a projector that expects none finds it: it stops with `schema` at the first frame.
-  projector = compile(stream.schema, -1)
 
   return {
     get next() {

@@ -1,0 +1,76 @@
+/** What every process starts with: the right Node, checked settings and definitions, a logger, and an orderly end. */
+import { mkdir } from 'node:fs/promises'
+import pino, { type Logger } from 'pino'
+import { type Config, loadConfig } from '#io/config.ts'
+import { readDefinitionFiles } from '#io/definition-files.ts'
+import { openDuckDb } from '#io/duckdb.ts'
+import { classify, OperatingError } from '#io/errors.ts'
+import type { Definitions } from '#metrics/definition.ts'
+import { formatProblem, loadDefinitions } from '#metrics/load.ts'
+
+/** Ends the process with the one command that helps when this is not the Node that the project pins. */
+export function requireNode(): void {
+  if (Number(process.versions.node.split('.')[0]) >= 24) return
+  process.stderr.write(`Tidemark runs on Node 24, this is ${process.versions.node}. Run it by npm (npm start), after: npm ci\n`)
+  process.exit(1)
+}
+
+/** JSON lines on stderr, so that stdout stays for people and the `ready` line. */
+export function createLogger(name: string, level: string): Logger {
+  return pino({ name, level, redact: ['req.headers.authorization', '*.password', '*.secret'] }, pino.destination({ fd: 2, sync: false }))
+}
+
+/**
+ * Loads and checks a definitions directory.
+ * @throws OperatingError DEFINITIONS_INVALID with every problem, one per line
+ */
+export async function openDefinitions(directory: string): Promise<Definitions> {
+  const duckdb = await openDuckDb({ threads: 1, memoryMb: 128, temporaryDirectory: null })
+  try {
+    const loaded = await loadDefinitions({ directory, files: await readDefinitionFiles(directory) }, duckdb)
+    if (loaded.ok) return loaded.definitions
+    throw new OperatingError('DEFINITIONS_INVALID', `${loaded.problems.length} problem(s) in the definitions:\n${loaded.problems.map((problem) => `  ${formatProblem(problem)}`).join('\n')}`, { directory })
+  } finally {
+    duckdb.close()
+  }
+}
+
+/** Makes the data directory. @throws OperatingError DATA_DIR_UNWRITABLE */
+export async function makeDataDir(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true })
+  } catch (error) {
+    throw new OperatingError('DATA_DIR_UNWRITABLE', `The folder ${path} cannot be made: ${(error as Error).message}.`, { path }, { cause: error })
+  }
+}
+
+/**
+ * Runs a process: settings, start, then until SIGINT or SIGTERM, then `close`. What goes wrong at the start is one sentence and
+ * the remedy on stderr, exit 1. A second signal ends at once.
+ */
+export async function runProcess(name: string, start: (config: Config, logger: Logger) => Promise<{ close(): Promise<void> }>): Promise<void> {
+  requireNode()
+  let running: { close(): Promise<void> } | null = null
+  let stopping = false
+  const fail = (error: unknown): never => {
+    const known = classify(error)
+    process.stderr.write(`${name}: ${known.code}: ${known.message}\n  ${known.hint}\n`)
+    if (known.code === 'INTERNAL' && error instanceof Error) process.stderr.write(`${error.stack}\n`)
+    process.exit(1)
+  }
+  const stop = (signal: string): void => {
+    if (stopping) process.exit(130)
+    stopping = true
+    if (process.stdout.isTTY) process.stdout.write(`\n${signal}: stopping, nothing is lost …\n`)
+    if (running === null) process.exit(0)
+    running.close().then(() => process.exit(0), fail)
+  }
+  process.on('SIGINT', () => stop('SIGINT'))
+  process.on('SIGTERM', () => stop('SIGTERM'))
+  try {
+    const config = loadConfig(process.env)
+    running = await start(config, createLogger(name, config.logLevel))
+  } catch (error) {
+    fail(error)
+  }
+}
