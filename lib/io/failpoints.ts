@@ -14,7 +14,6 @@ export const FAILPOINTS = [
   'lake.published',
   'lake.entry-written',
   'lake.entry-linked',
-  'archive.row-group',
   'archive.file-finished',
   'archive.dead-letters',
   'archive.file-published',
@@ -25,6 +24,15 @@ export const FAILPOINTS = [
   'speed.sealed-metric',
   'speed.after-sealed',
   'speed.after-checkpoint',
+  'speed.before-live',
+  'speed.after-live',
+  'speed.before-sealed',
+  'speed.sealed-metric',
+  'speed.after-sealed',
+  'speed.after-checkpoint',
+  'batch.view-file',
+  'batch.view-entry',
+  'batch.drift-report',
 ] as const
 
 /** Name of a place. */

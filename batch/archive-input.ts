@@ -1,0 +1,181 @@
+/**
+ * The archive at a cut, as batch jobs read it: the files that the cut covers, proven whole, as one DuckDB relation.
+ *
+ *   partition 0  [file][file][file]|            | = the cut: rows at or behind it are filtered out of the one file
+ *   partition 1  [file][file  |   ]             that it goes through; later files are not read at all
+ *
+ * Every file's SHA-256 is checked before its first use in this process. Fields that a file is older than are filled with
+ * the schema's default. Duplicates are removed by the rule of the stream: the same id earlier in the same partition in an
+ * epoch greater than (own epoch - horizon).
+ */
+import { parseFlatSchema } from '#format/avro-schema.ts'
+import { type DuckDb, sqlName, sqlText } from '#io/duckdb.ts'
+import { OperatingError } from '#io/errors.ts'
+import type { Lake } from '#io/ports.ts'
+import type { StreamDefinition } from '#metrics/definition.ts'
+import type { ArchiveEntry } from '#schemas/archive.ts'
+import { sqlDefault, sqlTypeOf } from './sql-types.ts'
+
+/** A file of the archive with the epochs its rows may belong to, both inclusive. */
+export interface ArchiveFile {
+  readonly entry: ArchiveEntry
+  readonly firstEpoch: number
+  readonly lastEpoch: number
+}
+
+/** What a cut covers. */
+export interface ArchiveAtCut {
+  readonly stream: string
+  readonly cut: number
+  /** Exclusive bound per partition. */
+  readonly offsets: readonly number[]
+  /** UTC ms; null = no event yet. */
+  readonly watermark: number | null
+  /** Files with rows below the bounds, by partition and offset. */
+  readonly files: readonly ArchiveFile[]
+}
+
+const verified = new Set<string>()
+
+/**
+ * Checks that files are what their manifest says; each only once per process.
+ * @throws OperatingError LAKE_DAMAGED naming the file
+ */
+export async function verifyFiles(
+  lake: Lake,
+  files: readonly { readonly path: string; readonly sha256: string; readonly bytes: number }[],
+  signal?: AbortSignal,
+): Promise<void> {
+  for (const file of files) {
+    const key = `${lake.root}\n${file.path}\n${file.bytes}\n${file.sha256}`
+    if (verified.has(key)) continue
+    signal?.throwIfAborted()
+    const found = await lake.hash(file.path)
+    if (found !== file.sha256) {
+      const what = found === null ? 'is missing' : 'is not what its manifest says'
+      throw new OperatingError('LAKE_DAMAGED', `${file.path} ${what}`, { path: file.path })
+    }
+    verified.add(key)
+  }
+}
+
+/** DuckDB's list of files. */
+export const fileList = (lake: Lake, paths: readonly string[]): string =>
+  `[${paths.map((path) => sqlText(`${lake.root}/${path}`)).join(', ')}]`
+
+/** Columns of the archive that every file has, with the types a relation without files needs. */
+const ENVELOPE = {
+  _partition: 'INTEGER',
+  _offset: 'BIGINT',
+  _epoch: 'BIGINT',
+  _kind: 'VARCHAR',
+  _event_time: 'BIGINT',
+  _watermark: 'BIGINT',
+} as const
+
+/**
+ * A FROM item over exactly the rows below the cut in `files` that pass `condition`: the envelope columns that readers use
+ * and every field of the stream. Files written under an older schema are read beside the others with defaults filled in.
+ * @throws OperatingError DUCKDB_FAILED
+ */
+export async function archiveRelation(
+  db: DuckDb,
+  lake: Lake,
+  stream: StreamDefinition,
+  archive: ArchiveAtCut,
+  files: readonly ArchiveFile[],
+  condition: string | null = null,
+): Promise<string> {
+  const fields = stream.fields.map((field) => ({ field, name: sqlName(field.name), type: sqlTypeOf(field) }))
+  const envelope = Object.entries(ENVELOPE)
+  if (files.length === 0) {
+    const columns = [
+      ...envelope.map(([name, type]) => `NULL::${type} AS ${name}`),
+      ...fields.map(({ name, type }) => `NULL::${type} AS ${name}`),
+    ]
+    return `(SELECT ${columns.join(', ')} WHERE false)`
+  }
+  const defaults = new Map(parseFlatSchema(stream.schema).fields.map((field) => [field.name, sqlDefault(field)]))
+  const conditions = files
+    .filter(({ entry }) => entry.next_offset > archive.offsets[entry.partition]!)
+    .map(({ entry }) => `NOT (_partition = ${entry.partition} AND _offset >= ${archive.offsets[entry.partition]!})`)
+  if (condition !== null) conditions.push(condition)
+  const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`
+  const parts = (await filesByColumns(db, lake, files)).map(({ columns, paths }) => {
+    const known = fields.map(({ field, name, type }) =>
+      columns.has(field.name) ? name : `CAST(${defaults.get(field.name) ?? 'NULL'} AS ${type}) AS ${name}`,
+    )
+    const list = [...envelope.map(([name]) => name), ...known].join(', ')
+    return `SELECT ${list} FROM read_parquet(${fileList(lake, paths)}, hive_partitioning = false)${where}`
+  })
+  return `(${parts.join(' UNION ALL ')})`
+}
+
+/** Files grouped by the columns they have: one group unless the schema grew. */
+async function filesByColumns(
+  db: DuckDb,
+  lake: Lake,
+  files: readonly ArchiveFile[],
+): Promise<{ columns: ReadonlySet<string>; paths: string[] }[]> {
+  const all = files.map(({ entry }) => entry.file.path)
+  const rows = await db.query(
+    `SELECT file_name, string_agg(name, chr(10) ORDER BY name) AS names FROM parquet_schema(${fileList(lake, all)})
+     WHERE num_children IS NULL GROUP BY file_name ORDER BY file_name`,
+  )
+  const groups = new Map<string, string[]>()
+  for (const row of rows) {
+    const names = row['names'] as string
+    const path = (row['file_name'] as string).slice(lake.root.length + 1)
+    const group = groups.get(names)
+    if (group === undefined) groups.set(names, [path])
+    else group.push(path)
+  }
+  return [...groups].map(([names, paths]) => ({ columns: new Set(names.split('\n')), paths }))
+}
+
+/** Name of the temporary table of duplicates: `p INTEGER, o BIGINT`. */
+const DUPLICATES = 'duplicates'
+
+/**
+ * Finds the duplicates among the rows of `files` and keeps them in a temporary table; returns the condition that leaves
+ * them out, or null when there are none. Reads the ids of those files and of the ones before them within the horizon.
+ * Two steps, because the first is cheap: 64-bit hashes that occur twice, then the exact rule for their rows alone.
+ */
+export async function findDuplicates(
+  db: DuckDb,
+  lake: Lake,
+  stream: StreamDefinition,
+  archive: ArchiveAtCut,
+  files: readonly ArchiveFile[],
+): Promise<string | null> {
+  const horizon = stream.dedupHorizonEpochs
+  if (horizon === null || stream.id === null || files.length === 0) return null
+  const read = withHorizon(archive.files, files, horizon)
+  const id = sqlName(stream.id)
+  const events = await archiveRelation(db, lake, stream, archive, read, `_kind = 'event' AND ${id} IS NOT NULL`)
+  await db.run(`CREATE OR REPLACE TEMP TABLE suspects AS SELECT DISTINCT h FROM (
+    SELECT h, lag(h) OVER (ORDER BY h) AS before FROM (SELECT hash(_partition, ${id}) AS h FROM ${events})) WHERE h = before`)
+  const [suspects] = await db.query('SELECT count(*) AS n FROM suspects')
+  if (suspects!['n'] === 0n) return null
+  await db.run(`CREATE OR REPLACE TEMP TABLE ${DUPLICATES} AS SELECT p, o FROM (
+    SELECT _partition AS p, _offset AS o, _epoch AS e, lag(_epoch) OVER (PARTITION BY _partition, ${id} ORDER BY _offset) AS before
+    FROM ${events} WHERE hash(_partition, ${id}) IN (SELECT h FROM suspects)) WHERE before > e - ${horizon}`)
+  const [found] = await db.query(`SELECT count(*) AS n FROM ${DUPLICATES}`)
+  return found!['n'] === 0n ? null : `(_partition, _offset) NOT IN (SELECT (p, o) FROM ${DUPLICATES})`
+}
+
+/** `files` and, per partition, everything from the first epoch on that an id in them could have been seen in before. */
+function withHorizon(all: readonly ArchiveFile[], files: readonly ArchiveFile[], horizon: number): ArchiveFile[] {
+  const bounds = new Map<number, { fromEpoch: number; untilOffset: number }>()
+  for (const { entry, firstEpoch } of files) {
+    const known = bounds.get(entry.partition)
+    bounds.set(entry.partition, {
+      fromEpoch: Math.min(known?.fromEpoch ?? Number.POSITIVE_INFINITY, firstEpoch - horizon + 1),
+      untilOffset: Math.max(known?.untilOffset ?? 0, entry.next_offset),
+    })
+  }
+  return all.filter(({ entry, lastEpoch }) => {
+    const bound = bounds.get(entry.partition)
+    return bound !== undefined && lastEpoch >= bound.fromEpoch && entry.first_offset < bound.untilOffset
+  })
+}

@@ -1,0 +1,116 @@
+/**
+ * The stream arm: the view at a cut as the stream engine has it, that is the sealed partials of every epoch before the cut,
+ * merged with the previous stream view. Same rows, same columns and same files as the SQL arm: their difference is drift.
+ *
+ *   previous stream view (cut j) ⊕ sealed epochs in [j, k) per partition, without hole ─▶ view at cut k
+ *
+ * A pure function of what is sealed; published by one manifest entry. Days that no partial touches are carried over.
+ */
+import type { DuckDb } from '#io/duckdb.ts'
+import { OperatingError } from '#io/errors.ts'
+import type { JobContext } from '#io/ports.ts'
+import { publishView, readViews, type ViewDraft } from '#io/views.ts'
+import type { MetricDefinition } from '#metrics/definition.ts'
+import type { ViewEntry } from '#schemas/view.ts'
+import { appendPartials } from '../append-partials.ts'
+import { fileList, verifyFiles } from '../archive-input.ts'
+import type { BatchDeps } from '../deps.ts'
+import { readSealed, type Tiling, tablesOf, tile } from '../sealed.ts'
+import { columnNames, type ViewColumn, viewColumns } from '../sql-types.ts'
+import { createViewTable, dayName, type ViewFile, writeDays } from '../view-files.ts'
+import { isBase, viewDraft, withDuckDb } from './build-view.ts'
+
+const POLL_MS = 500
+
+/** A cut with its bounds, as the archive or another view states them. */
+export type CutBounds = Pick<ViewEntry, 'cut' | 'offsets' | 'watermark'>
+
+/**
+ * The stream arm's view at a cut: found, or built and published. A view older than the one that is read (after a rollback
+ * of the SQL arm) is built and returned, but the chain stays as it is.
+ * @throws OperatingError SPEED_BEHIND, SEALED_MISSING, METRIC_LIMIT, MEASURE_OVERFLOW, LAKE_DAMAGED
+ */
+export async function streamViewAt(
+  deps: BatchDeps,
+  metric: MetricDefinition,
+  at: CutBounds,
+  job: JobContext,
+): Promise<ViewDraft> {
+  const views = await readViews(deps.lake, metric.name, 'stream')
+  const there = views.findLast((view) => isBase(view, metric, at.cut) && view.cut === at.cut)
+  if (there !== undefined) return there
+  const previous = views.findLast((view) => isBase(view, metric, at.cut)) ?? null
+  const from = at.offsets.map((_, partition) => previous?.offsets[partition] ?? 0)
+  const tiling = await awaitSealed(deps, metric, from, at, job)
+  return withDuckDb(deps, job, async (db) => {
+    const view = { metric: metric.name, arm: 'stream' as const, generation: metric.generation, cut: at.cut }
+    const columns = viewColumns(metric.layout)
+    const { kept, merged } = await mergeInto(deps, db, metric, columns, tiling, previous, job)
+    const written = await writeDays(db, deps.lake, view, columns, merged, () => job.progress(0.5))
+    const draft = viewDraft(view, metric, at, kept, written, job.id, deps.clock.now())
+    const published = await publishView(deps.lake, draft)
+    return published.cut === at.cut ? published : draft
+  })
+}
+
+/** The tiled epochs, once the speed layer has sealed the last one. */
+async function awaitSealed(
+  deps: BatchDeps,
+  metric: MetricDefinition,
+  from: readonly number[],
+  at: CutBounds,
+  job: JobContext,
+): Promise<Extract<Tiling, { kind: 'whole' }>> {
+  const endMs = deps.clock.monotonic() + deps.waitMs
+  for (;;) {
+    const tiling = tile(await readSealed(deps.log, metric, from, at.offsets, job.signal), from, at.offsets)
+    if (tiling.kind === 'whole') return tiling
+    if (deps.clock.monotonic() >= endMs) {
+      const { partition, from: first, until } = tiling
+      throw new OperatingError(
+        'SPEED_BEHIND',
+        `${metric.name}: offsets [${first}, ${until}) of partition ${partition} are not sealed yet`,
+        { metric: metric.name, partition, from: first, until },
+      )
+    }
+    await job.progress(0)
+    await deps.clock.sleep(POLL_MS, job.signal)
+  }
+}
+
+/** Combines the partials with the previous view's rows of the same days; returns the table and the files that stay. */
+async function mergeInto(
+  deps: BatchDeps,
+  db: DuckDb,
+  metric: MetricDefinition,
+  columns: readonly ViewColumn[],
+  tiling: Extract<Tiling, { kind: 'whole' }>,
+  previous: ViewEntry | null,
+  job: JobContext,
+): Promise<{ kept: readonly ViewFile[]; merged: string }> {
+  await createViewTable(db, 'sealed', columns, null)
+  await appendPartials(db, 'sealed', tablesOf(tiling.epochs, metric), () => job.progress(0.1))
+  const windows = await db.query('SELECT DISTINCT window_from AS w FROM sealed')
+  const touched = new Set(windows.map((row) => dayName(Number(row['w']))))
+  const before = previous === null ? [] : previous.files.filter((file) => touched.has(file.day))
+  await verifyFiles(deps.lake, before, job.signal)
+  const names = columnNames(columns)
+  const old =
+    before.length === 0
+      ? ''
+      : ` UNION ALL SELECT ${names} FROM read_parquet(${fileList(
+          deps.lake,
+          before.map((file) => file.path),
+        )}, hive_partitioning = false)`
+  await createViewTable(db, 'merged', columns, combineSql(columns, `SELECT ${names} FROM sealed${old}`))
+  return { kept: previous === null ? [] : previous.files.filter((file) => !touched.has(file.day)), merged: 'merged' }
+}
+
+/** The monoid's combine as SQL: sums add, extremes compare, keys with null are equal. */
+export function combineSql(columns: readonly ViewColumn[], rows: string): string {
+  const list = columns.map(({ name, combine }) =>
+    combine === null ? `"${name}"` : `${combine}("${name}") AS "${name}"`,
+  )
+  const keys = columns.filter(({ role }) => role === 'key').map(({ name }) => `"${name}"`)
+  return `SELECT ${list.join(', ')} FROM (${rows}) GROUP BY ${keys.join(', ')}`
+}

@@ -1,0 +1,165 @@
+/**
+ * Sealed partials from the log: the epochs of one metric between two cuts, proven to tile.
+ *
+ *   partition 0   |epoch 4      |epoch 5  |epoch 6   |        from = previous view's offsets, until = the cut's
+ *                 from                               until    every epoch: the records with the highest `next`, all parts
+ *
+ * Values are absolute, so of several publications of one epoch only the one with the highest offset counts, and repeats do
+ * no harm. A hole with something behind it is SEALED_MISSING; a missing end is a speed layer that has not come so far yet.
+ */
+
+import type { PartialTable } from '#core/partial.ts'
+import { decodePartials } from '#format/partials-arrow.ts'
+import { openBatch, readRecord } from '#format/record-batch.ts'
+import { OperatingError } from '#io/errors.ts'
+import type { EventLog } from '#io/ports.ts'
+import type { MetricDefinition } from '#metrics/definition.ts'
+import { PARTIAL_HEADER, type PartialTags } from '#schemas/partials.ts'
+import { sealedTopic } from '#schemas/topics.ts'
+
+const POLL = { maxWaitMs: 200, maxBytes: 8 * 1024 * 1024 }
+
+/** One epoch as its best publication has it; `parts` by number. */
+interface SealedEpoch {
+  readonly tags: PartialTags
+  readonly parts: Map<number, Uint8Array>
+}
+
+/** Epochs by partition and first offset. */
+export type SealedEpochs = readonly ReadonlyMap<number, SealedEpoch>[]
+
+/** Reads every sealed epoch of the metric's generation that touches [from, until). */
+export async function readSealed(
+  log: EventLog,
+  metric: MetricDefinition,
+  from: readonly number[],
+  until: readonly number[],
+  signal: AbortSignal,
+): Promise<SealedEpochs> {
+  const topic = sealedTopic(metric.name)
+  const epochs = until.map(() => new Map<number, SealedEpoch>())
+  if ((await log.describeTopic(topic)) === null) return epochs
+  const [starts, ends] = [await log.startOffsets(topic), await log.endOffsets(topic)]
+  const positions = starts
+    .map((offset, partition) => ({ partition, offset }))
+    .filter(({ offset, partition }) => offset < ends[partition]!)
+  const open = new Map(positions.map(({ partition, offset }) => [partition, offset]))
+  const reader = positions.length === 0 ? null : await log.open(topic, positions)
+  try {
+    while (reader !== null && open.size > 0) {
+      signal.throwIfAborted()
+      for (const batch of await reader.poll(POLL)) {
+        const opened = openBatch(batch.bytes, open.get(batch.partition) ?? 0)
+        if ('cursor' in opened) {
+          for (let record = readRecord(opened.cursor); record !== null; record = readRecord(opened.cursor)) {
+            const tags = tagsOf(record.headers)
+            if (tags !== null && record.value !== null) take(epochs, metric, from, until, tags, record.value)
+          }
+        }
+        if (batch.lastOffset + 1 >= ends[batch.partition]!) open.delete(batch.partition)
+      }
+    }
+  } finally {
+    await reader?.close()
+  }
+  return epochs
+}
+
+function tagsOf(headers: readonly (readonly [string, Uint8Array | null])[]): PartialTags | null {
+  const header = headers.find(([name]) => name === PARTIAL_HEADER)?.[1] ?? null
+  if (header === null) return null
+  try {
+    return JSON.parse(new TextDecoder().decode(header)) as PartialTags
+  } catch {
+    return null
+  }
+}
+
+function take(
+  epochs: Map<number, SealedEpoch>[],
+  metric: MetricDefinition,
+  from: readonly number[],
+  until: readonly number[],
+  tags: PartialTags,
+  value: Uint8Array,
+): void {
+  if (tags.kind !== 'sealed' || tags.metric !== metric.name || tags.generation !== metric.generation) return
+  const partition = epochs[tags.partition]
+  if (partition === undefined || tags.next <= (from[tags.partition] ?? 0)) return
+  // What lies behind the cut is kept without its bytes: it tells a hole from a speed layer that is on its way.
+  const behind = tags.first >= until[tags.partition]!
+  const known = partition.get(tags.first)
+  if (known === undefined || tags.next > known.tags.next) {
+    partition.set(tags.first, { tags, parts: new Map(behind ? [] : [[tags.part, value]]) })
+  } else if (tags.next === known.tags.next && !behind) known.parts.set(tags.part, value)
+}
+
+/** Outcome of laying the epochs end to end. */
+export type Tiling =
+  | { readonly kind: 'whole'; readonly epochs: readonly SealedEpoch[] }
+  /** The partials end before the cut: [from, until) is not sealed yet. */
+  | { readonly kind: 'behind'; readonly partition: number; readonly from: number; readonly until: number }
+
+/**
+ * Lays the epochs of every partition end to end from `from` to `until`.
+ * @throws OperatingError SEALED_MISSING naming partition and range of a hole; METRIC_LIMIT or MEASURE_OVERFLOW of an epoch
+ *   in which the metric was refused
+ */
+export function tile(epochs: SealedEpochs, from: readonly number[], until: readonly number[]): Tiling {
+  const whole: SealedEpoch[] = []
+  for (const [partition, end] of until.entries()) {
+    const sealed = epochs[partition] ?? new Map<number, SealedEpoch>()
+    let at = from[partition] ?? 0
+    while (at < end) {
+      const epoch = sealed.get(at)
+      if (epoch === undefined || epoch.parts.size < epoch.tags.parts) {
+        const later = Math.min(...[...sealed.keys()].filter((first) => first > at))
+        if (epoch === undefined && !Number.isFinite(later)) return { kind: 'behind', partition, from: at, until: end }
+        const next = epoch?.tags.next ?? Math.min(later, end)
+        if (epoch !== undefined && !Number.isFinite(later)) return { kind: 'behind', partition, from: at, until: next }
+        throw new OperatingError(
+          'SEALED_MISSING',
+          `sealed partials of offsets [${at}, ${next}) of partition ${partition} are missing`,
+          {
+            partition,
+            from: at,
+            until: next,
+          },
+        )
+      }
+      const { tags } = epoch
+      if (tags.refused !== null) {
+        const code = tags.refused.startsWith('MEASURE_OVERFLOW') ? 'MEASURE_OVERFLOW' : 'METRIC_LIMIT'
+        throw new OperatingError(
+          code,
+          `${tags.metric} was refused in epoch ${tags.epoch} of partition ${partition}: ${tags.refused}`,
+          {
+            partition,
+            epoch: tags.epoch,
+          },
+        )
+      }
+      if (tags.next > end) {
+        throw new OperatingError(
+          'SEALED_MISSING',
+          `an epoch of partition ${partition} ends at ${tags.next}, behind the cut at ${end}`,
+          {
+            partition,
+            from: at,
+            until: end,
+          },
+        )
+      }
+      whole.push(epoch)
+      at = tags.next
+    }
+  }
+  return { kind: 'whole', epochs: whole }
+}
+
+/** The tables of tiled epochs, one part after another. */
+export function* tablesOf(epochs: readonly SealedEpoch[], metric: MetricDefinition): Generator<PartialTable> {
+  for (const { tags, parts } of epochs) {
+    for (let part = 0; part < tags.parts; part++) yield decodePartials(parts.get(part)!, metric.layout)
+  }
+}
