@@ -43,7 +43,7 @@ export function tableOf(
   rows: readonly { readonly from: number; readonly group: readonly GroupValue[]; readonly cells: readonly number[] }[],
 ): PartialTable {
   const cells = new Float64Array(rows.length * layout.width)
-  rows.forEach((row, at) => cells.set(row.cells, at * layout.width))
+  for (const [at, row] of rows.entries()) cells.set(row.cells, at * layout.width)
   return {
     layout,
     count: rows.length,

@@ -170,13 +170,13 @@ type RowOrder = (a: number, b: number) => number
 function placeOrder(
   rows: RollupRows,
   { groupBy }: MetricQuery,
-  valueOf: (group: number, dimension: number) => GroupValue,
+  groupValue: (group: number, dimension: number) => GroupValue,
 ): RowOrder {
   return (a, b) => {
     if (rows.from[a] !== rows.from[b]) return rows.from[a]! - rows.from[b]!
     for (const dimension of groupBy) {
-      const left = valueOf(rows.group[a]!, dimension)
-      const right = valueOf(rows.group[b]!, dimension)
+      const left = groupValue(rows.group[a]!, dimension)
+      const right = groupValue(rows.group[b]!, dimension)
       if (left === right) continue
       if (left === null) return -1
       if (right === null) return 1

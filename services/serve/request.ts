@@ -8,7 +8,7 @@ import { LIMITS } from '#core/limits.ts'
 import type { DimensionLayout, GroupValue } from '#core/partial.ts'
 import { nests } from '#core/rollup.ts'
 import { formatDuration, parseDuration } from '#core/time.ts'
-import { parseIsoInstant } from '#format/iso-instant.ts'
+import { parseInstant } from '#format/event-time.ts'
 import { OperatingError } from '#io/errors.ts'
 import type { MetricDefinition } from '#metrics/definition.ts'
 
@@ -123,15 +123,19 @@ function wholeOf(field: string, value: unknown): number | null {
   return Number(text)
 }
 
+const utf8 = new TextEncoder()
+
 function instantOf(field: string, value: unknown): number | null {
   const text = textOf(field, value)
   if (text === null) return null
   if (/^-?\d{1,15}$/.test(text)) return Number(text)
   // An unescaped + of the offset arrives as a space.
-  const instant = parseIsoInstant(text.replace(/ (\d\d:?\d\d)$/, '+$1'))
-  if (instant === null)
+  const bytes = utf8.encode(text.replace(/ (\d\d:?\d\d)$/, '+$1'))
+  const instant = parseInstant(bytes, 0, bytes.length)
+  if (Number.isNaN(instant)) {
     throw invalid(field, `\`${text}\` is neither ISO 8601 with an offset (2001-01-01T00:00:00Z) nor epoch milliseconds`)
-  return instant.nanos === 0 ? instant.ms : instant.ms + 1
+  }
+  return instant
 }
 
 function grainOf(value: unknown, { window }: MetricDefinition): number {
@@ -188,8 +192,8 @@ function filtersOf(value: unknown, definition: MetricDefinition): MetricQuery['f
 function filterValue(dimension: DimensionLayout, value: unknown): GroupValue {
   if (value === null) return null
   const wrong = (): OperatingError =>
-    invalid('filter', `\`${String(value)}\` is no ${dimension.kind} value of ${dimension.name}`)
-  if (typeof value === 'object') throw wrong()
+    invalid('filter', `\`${JSON.stringify(value)}\` is no ${dimension.kind} value of ${dimension.name}`)
+  if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') throw wrong()
   const text = String(value)
   switch (dimension.kind) {
     case 'string':

@@ -173,7 +173,11 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
     async stop() {
       stopping.abort()
       await viewsLoop
-      await Promise.all([...followed.values()].flatMap(({ sealed, live }) => [sealed.done, live?.done]))
+      await Promise.all(
+        [...followed.values()].flatMap(({ sealed, live }) =>
+          live === null ? [sealed.done] : [sealed.done, live.done],
+        ),
+      )
       await loading
       if (deps.duckdb === undefined) duckdb.close()
     },

@@ -44,7 +44,7 @@ export class Tail {
 
   /** True once everything that was there at the start (or at the last `aim`) has been handed on. */
   get caughtUp(): boolean {
-    return this.#target !== null && this.#target.every((end, partition) => (this.#positions.get(partition) ?? 0) >= end)
+    return this.#target?.every((end, partition) => (this.#positions.get(partition) ?? 0) >= end) ?? false
   }
 
   /** Why it is not; null when it is. */

@@ -193,6 +193,11 @@ function makeChart() {
   const box = $('chart')
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
   const axis = { stroke: () => color('--quiet'), grid: { stroke: () => color('--line'), width: 1 }, ticks: { show: false } }
+  /** Times of day, or days when the ticks are at least a day apart; UTC like everything else. */
+  const times = (_, ticks) => ticks.map((tick) => {
+    const iso = new Date(tick * 1000).toISOString()
+    return ticks.length > 1 && ticks[1] - ticks[0] >= 86_400 ? iso.slice(0, 10) : iso.slice(11, 16)
+  })
   const size = () => ({ width: box.clientWidth, height: box.clientHeight })
   const chart = new uPlot(
     {
@@ -201,7 +206,7 @@ function makeChart() {
       legend: { show: false },
       cursor: { drag: { x: false, y: false } },
       scales: { y: { range: (_, low, high) => (low === null ? [0, 1] : [Math.min(0, low), high <= 0 ? 1 : high * 1.08]) } },
-      axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => number.format(tick)) }],
+      axes: [{ ...axis, values: times }, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => number.format(tick)) }],
       series: [
         {},
         { stroke: () => color('--accent'), width: 2.5, points: { show: false } },
