@@ -165,6 +165,7 @@ function generate(
   }
   lines.push('return n === Object.keys(e).length ? null : unknown(e)')
   const body = `const { writer: w, slow, defaults, missing, unknown } = runtime; return function encode(e) {\n${lines.join('\n')}\n}`
+  // oxlint-disable-next-line typescript/no-implied-eval
   return new Function('runtime', body)(runtime) as Generated
 }
 

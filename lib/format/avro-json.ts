@@ -58,7 +58,7 @@ export function describe(value: unknown): string {
   if (typeof value === 'object') return 'an object'
   if (typeof value === 'string')
     return `the text ${JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)}`
-  return `${typeof value} ${String(value)}`
+  return `${typeof value} ${String(value as number | boolean | bigint | undefined)}`
 }
 
 /** The writer of one field's values. With `eventTime`, the field is the stream's event time in that unit (`iso`: a text). */
@@ -299,8 +299,7 @@ function textWriter(field: FlatField, isInstant: boolean, wrong: Wrong): ValueWr
 /** Avro's JSON form of bytes: a text whose code points 0 to 255 are the bytes. */
 function bytesWriter(field: FlatField, wrong: Wrong): ValueWriter {
   return (value, writer) => {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: the range is every byte value.
-    if (typeof value !== 'string' || !/^[\u0000-\u00ff]*$/.test(value))
+    if (typeof value !== 'string' || /[^\p{ASCII}\u0080-\u00ff]/u.test(value))
       return wrong(value, 'a text of code points 0 to 255, one per byte')
     if (field.size > 0 && value.length !== field.size) return wrong(value, `exactly ${field.size} bytes`)
     writer.latin1(value, field.size > 0)

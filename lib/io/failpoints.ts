@@ -33,6 +33,11 @@ export const FAILPOINTS = [
   'batch.view-file',
   'batch.view-entry',
   'batch.drift-report',
+  'ingest.before-append',
+  'ingest.after-append',
+  'barriers.reserved',
+  'barriers.appended',
+  'barriers.recorded',
 ] as const
 
 /** Name of a place. */
