@@ -167,12 +167,13 @@ function eventTime({ resolution, eventTime: { source, unit } }: CodeOptions): st
   if (unit === 'iso') return `${missing}t = H.parseInstant(b, f${i}, u${i})\n      ${bounds}`
   if (unit === 'ms') return `${missing}t = v${i}\n      ${bounds}`
   if (unit === 's') return `${missing}t = v${i} * 1000\n      ${bounds}`
-  // v / 1000 may round up to the next integer, which the product then shows. Beyond 2^53 only a bigint can be floored.
+  // Below 2^53 the quotient is below 2^44, where doubles lie less than 0.002 apart: k - 0.001 never rounds to k. Beyond
+  // 2^53 only a bigint can be floored.
   const wide =
     field.avro === 'long'
       ? `if (v${i} > ${SAFE_MAX} || v${i} < -${SAFE_MAX}) t = H.instantOf(H.readLong(b, s${i}), 'us')\n      else `
       : ''
-  return `${missing}${wide}{ t = Math.floor(v${i} / 1000); if (t * 1000 > v${i}) t -= 1 }\n      ${bounds}`
+  return `${missing}${wide}t = Math.floor(v${i} / 1000)\n      ${bounds}`
 }
 
 /** Writes column j's cell of row n. */

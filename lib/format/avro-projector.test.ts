@@ -272,7 +272,8 @@ describe('projector = avsc', () => {
       dataset,
       fc.array(damage, { minLength: 1, maxLength: 40 }),
       fc.uint8Array({ maxLength: 60 }),
-      ({ schema, rows }, damages, noise) => {
+      fc.infiniteStream(fc.boolean()),
+      ({ schema, rows }, damages, noise, take) => {
         const type = avscType(schema)
         const text = JSON.stringify(schema)
         const { fields } = parseFlatSchema(text)
@@ -285,12 +286,8 @@ describe('projector = avsc', () => {
           else if (how === 'insert') body.splice(place, 0, byte)
           else body.splice(0, body.length, ...noise)
         }
-        const projector = compileProjector(
-          optionsFor(
-            schema,
-            schema.fields.map(({ name }) => name),
-          ),
-        )
+        const names = schema.fields.map(({ name }) => name).filter(() => take.next().value)
+        const projector = compileProjector(optionsFor(schema, names))
         const { rows: good, dead } = project(projector, batchOf(bodies.map((body) => frame(ID, Uint8Array.from(body)))))
         const alive = new Set(good.map(({ offset }) => offset))
         expect(good.length + dead.length).toBe(bodies.length)
@@ -327,6 +324,32 @@ describe('projector = avsc', () => {
     fc.assert(property, runs(300, 'random bytes'))
   })
 })
+
+test.each(Array.from({ length: 18 }, (_, i) => i + 1))(
+  '[R5] decimals of precision %i end exactly at their bound',
+  (precision) => {
+    const bound = 10n ** BigInt(precision)
+    for (const type of ['bytes', { type: 'fixed', name: 'F', size: 9 }]) {
+      const decimal = { ...(typeof type === 'string' ? { type } : type), logicalType: 'decimal', precision, scale: 0 }
+      const schema = { type: 'record', name: 'R', fields: [TIME, { name: 'a', type: decimal }] }
+      const values = [bound - 1n, 1n - bound, bound, -bound].map((value) => {
+        const short = decimalBytes(value, 0)
+        return typeof type === 'string' ? short : decimalBytes(value, 9 - short.length)
+      })
+      const encoded = values.map((a) => frame(ID, avscType(schema).toBuffer({ at: 0n, a })))
+      for (const fields of [['a'], []]) {
+        const { rows, dead } = project(compileProjector(optionsFor(schema, fields)), batchOf(encoded))
+        expect(rows.map(({ cells }) => cells)).toEqual(
+          [[bound - 1n], [1n - bound]].map((cells) => cells.slice(0, fields.length)),
+        )
+        expect(dead.map(({ offset, reason }) => [offset, reason])).toEqual([
+          [2, 'decimal-range'],
+          [3, 'decimal-range'],
+        ])
+      }
+    }
+  },
+)
 
 describe('resolution', () => {
   const record = (...fields: unknown[]): string =>
@@ -523,6 +546,7 @@ function poisonProjector(envelope = false): ProjectorOptions {
 
 describe('poison', () => {
   const projector = compileProjector(poisonProjector())
+  const unwanted = compileProjector({ ...poisonProjector(), fields: [] })
   const records = poisonRecords(POISON)
   const batches = poisonBatches(POISON)
 
@@ -535,6 +559,12 @@ describe('poison', () => {
     const good = records[0]!.record
     const batch = encodeBatch([good, record, good], 1)
     const { rows, dead, stops } = project(projector, batch)
+    const blind = project(unwanted, batch)
+    expect([blind.rows.map(({ offset }) => offset), blind.dead, blind.stops]).toEqual([
+      rows.map(({ offset }) => offset),
+      dead,
+      stops,
+    ])
     const offsets = fate === 'row' ? [0, 1, 2] : [0, 2]
     expect(rows.map(({ offset }) => offset)).toEqual(offsets)
     expect(dead.map(({ offset, reason }) => [offset, reason])).toEqual(

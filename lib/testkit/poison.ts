@@ -129,6 +129,11 @@ function badValues(field: FlatField): [string, number[], DeadReason | 'row', 'la
         return [
           ['is one beyond its precision', [...varint(width), ...bytes], 'decimal-range'],
           ['is a decimal of 40 bytes', [...varint(40), 1, ...Array.from({ length: 39 }, () => 0)], 'decimal-range'],
+          [
+            'is 2^64 - 1, which is -1 in its last eight bytes',
+            [...varint(9), 0, 255, 255, 255, 255, 255, 255, 255, 255],
+            'decimal-range',
+          ],
           ['is a decimal of no bytes', [0], 'bad-length'],
           ['is a decimal padded to 40 bytes', [...varint(40), ...Array.from({ length: 40 }, () => 255)], 'row'],
         ]
