@@ -4,13 +4,15 @@
  *   events/<stream>/p=<partition>/<first offset>-<next offset>.parquet      20 digits each
  *   events/<stream>/p=<partition>/manifest/<sequence>.json                  8 digits, from 1, create-if-absent
  *
- * One file = one contiguous offset range of one partition, EVERY offset once (events, barriers, dead records).
+ * One file = one contiguous offset range of one partition, EVERY offset once (events, barriers, dead records). A file of
+ * other content under that name, left by a writer that died before its entry, is passed over: `<range>.2.parquet` and so on.
  * A file that no manifest entry names does not exist. Entry n names the SHA-256 of entry n-1's bytes.
  *
  * Columns before the event's fields (which keep their names and are all nullable; int64 and timestamps BIGINT,
  * decimals DECIMAL(p,s), enums and uuids VARCHAR, bytes BLOB):
  *   _partition INTEGER, _offset BIGINT, _epoch BIGINT (id of the barrier that opened it, 0 = the first),
- *   _arrival BIGINT (ms), _kind VARCHAR ('event' | 'quarantined' | 'barrier' | 'dead'), _reason VARCHAR (dead records),
+ *   _arrival BIGINT (ms), _kind VARCHAR ('event' | 'quarantined' | 'barrier' | 'dead' | 'control': an offset without a
+ *   producer's record, such as a transaction marker or a gap left by the log), _reason VARCHAR (dead records),
  *   _schema_id INTEGER, _key BLOB, _headers VARCHAR (JSON [[name, base64]…] or null), _raw BLOB (value of dead and barrier records),
  *   _event_time BIGINT (ms), _watermark BIGINT (the partition's watermark just BEFORE this record, null = none yet)
  */
@@ -51,6 +53,8 @@ export interface ArchiveEntry {
   readonly quarantined: number
   readonly first_offset: number
   readonly next_offset: number
+  /** CRC32C of the record batch that holds the last offset: read again at start, it tells whether the log is still the same one. */
+  readonly last_batch_crc: number
   /** Bounds of the event times of `event` rows; null when there is none. */
   readonly event_time_min: number | null
   readonly event_time_max: number | null

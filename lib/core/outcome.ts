@@ -17,6 +17,7 @@ export type DeadReason =
   | 'bad-utf8'
   | 'not-finite'
   | 'decimal-range'
+  | 'bad-barrier'
   | 'event-time-missing'
   | 'event-time-range'
   | 'event-time-format'
