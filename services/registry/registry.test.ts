@@ -189,7 +189,15 @@ describe('registration', () => {
   })
 
   it('[R1] 200 at once: each schema one id, each subject gapless versions, ids without gaps', async () => {
-    const log = memoryLog()
+    const memory = memoryLog()
+    // A real log answers later: without turns, others would decide in between on the same table.
+    const log: MemoryLog = {
+      ...memory,
+      append: async (topic, partition, batch) => {
+        await systemClock.sleep(2)
+        return memory.append(topic, partition, batch)
+      },
+    }
     const { ask, register } = await serve(log)
     const schemaOf = (i: number) => record({ name: 'a', type: 'int', doc: `schema ${i}` })
     const answers = await Promise.all(
