@@ -579,6 +579,26 @@ describe('poison', () => {
     expect('dead' in opened && opened.dead).toBe(fate)
   })
 
+  test('an empty decimal takes no byte of its neighbour', () => {
+    const decimal = { type: 'bytes', logicalType: 'decimal', precision: 9, scale: 0 }
+    const schema = { type: 'record', name: 'R', fields: [{ name: 'a', type: decimal }, TIME] }
+    const { rows, dead } = project(
+      compileProjector(optionsFor(schema, ['a'])),
+      batchOf([frame(ID, Uint8Array.of(0, 128, 1))]),
+    )
+    expect([rows.length, dead[0]!.reason]).toEqual([0, 'bad-length'])
+  })
+
+  test('a value length of -2 is damage, even before a barrier header', () => {
+    const batch = encodeBatch([{ key: null, value: null, headers: [['tidemark-barrier', new Uint8Array(0)]] }], 1)
+    // Record length, attributes, two deltas, key length, then the value length.
+    const { dead, stops } = project(
+      projector,
+      resealed(batch, (view) => view.setUint8(61 + 5, 3)),
+    )
+    expect([dead.map(({ reason }) => reason), stops]).toEqual([['bad-length'], ['end']])
+  })
+
   test('damaged envelopes are dead with their whole record', () => {
     const good = records[0]!.record
     const batch = encodeBatch([good, good, good], 1)
