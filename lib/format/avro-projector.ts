@@ -78,10 +78,10 @@ export function compileProjector(options: ProjectorOptions): Projector {
     return index
   }
   const timeAt = at(options.eventTime.field)
-  const timeKind = reader.fields[timeAt]!.kind
+  const { avro, kind } = reader.fields[timeAt]!
   assert(
-    timeKind === (options.eventTime.unit === 'iso' ? 'string' : 'int64'),
-    `event time in ${options.eventTime.unit} is not a ${timeKind}`,
+    options.eventTime.unit === 'iso' ? avro === 'string' : kind === 'int64',
+    `event time in ${options.eventTime.unit} is no ${avro}`,
   )
   const plan: Plan = {
     ...resolution,
