@@ -10,7 +10,7 @@ export const sealedTopic = (metric: string): string => `sealed.${metric}`
 export const deadTopic = (stream: string): string => `dead.${stream}`
 /** Future events (same layout as dead letters, reason `future`). */
 export const quarantineTopic = (stream: string): string => `quarantine.${stream}`
-/** One record per complete barrier, so that a ticker knows the last id: `{stream, id, partitions, created_ms}` in Avro. */
+/** One record per barrier id that was given out, so that tickers never share one: schemas/barrier.avsc; see services/barriers/ids.ts. */
 export const BARRIERS_TOPIC = 'tidemark.barriers'
 /** Confluent-format store of the registry. */
 export const SCHEMAS_TOPIC = '_schemas'

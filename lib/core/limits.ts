@@ -4,6 +4,10 @@ export const LIMITS = {
   ingestBodyBytes: 4 * 1024 * 1024,
   /** Events of one HTTP body: keeps one request below ~100 ms of encoding. */
   ingestEvents: 10_000,
+  /** Bytes of bodies that one ingest process holds at a time; beyond it requests are answered 503. */
+  ingestBytesInFlight: 64 * 1024 * 1024,
+  /** Ids one call may try when other tickers overtake it. */
+  barrierAttempts: 5,
   /** Bytes of one record value; Kafka brokers default to 1 MiB per message. */
   recordBytes: 900 * 1024,
   /** Bytes of one record batch, as appended; topics are created so that the broker takes a little more than this. */

@@ -1,0 +1,181 @@
+import { describe, expect, it } from 'vitest'
+import { readBarrier } from '#format/barrier.ts'
+import { encodeBatch, openBatch, readRecord } from '#format/record-batch.ts'
+import type { EventLog, Registry } from '#io/ports.ts'
+import type { Definitions, StreamDefinition } from '#metrics/definition.ts'
+import { BARRIERS_TOPIC, eventsTopic } from '#schemas/topics.ts'
+import { createVirtualClock } from '#testkit/clock-virtual.ts'
+import { createMemoryLog, type LogFaults } from '#testkit/log-memory.ts'
+import { createBarriers } from './barriers.ts'
+
+const registry: Registry = { register: () => Promise.resolve(9), schemaById: () => Promise.resolve(null) }
+
+function definitionsOf(...names: string[]): Definitions {
+  const streams = names.map((name) => ({ name, partitions: 3, retentionMs: null }) as unknown as StreamDefinition)
+  return { directory: '', streams, metrics: [] }
+}
+
+async function logOf(names: string[], faults?: LogFaults) {
+  const clock = createVirtualClock()
+  const log = createMemoryLog({ clock, ...(faults === undefined ? {} : { faults }) })
+  await log.createTopics(
+    names.map((name) => ({ topic: eventsTopic(name), partitions: 3, retentionMs: null, cleanup: 'delete' as const })),
+  )
+  return { clock, log }
+}
+
+/** What a reader accepts: per partition, barrier id → offset, stale ids ignored. The rule of core/barrier, spelt out again. */
+async function acceptedOf(log: EventLog, stream: string): Promise<Map<number, number>[]> {
+  const ends = await log.endOffsets(eventsTopic(stream))
+  const out: Map<number, number>[] = []
+  for (const [partition, end] of ends.entries()) {
+    const accepted = new Map<number, number>()
+    const reader = await log.open(eventsTopic(stream), [{ partition, offset: 0 }])
+    for (let next = 0, last = 0; next < end; ) {
+      for (const batch of await reader.poll({ maxWaitMs: 0, maxBytes: 1_000_000 })) {
+        next = batch.lastOffset + 1
+        const opened = openBatch(batch.bytes, 0)
+        if ('dead' in opened) throw new Error(opened.dead)
+        for (let record = readRecord(opened.cursor); record !== null; record = readRecord(opened.cursor)) {
+          const barrier = readBarrier(record)
+          if (barrier === null || barrier.id <= last) continue
+          last = barrier.id
+          accepted.set(barrier.id, record.offset)
+        }
+      }
+    }
+    await reader.close()
+    out.push(accepted)
+  }
+  return out
+}
+
+const boundsOf = (accepted: Map<number, number>[], id: number) =>
+  accepted.map((each) => (each.get(id) ?? Number.NaN) + 1)
+
+describe('[S2] barriers', () => {
+  it('put one barrier into every partition and say where', async () => {
+    const { log, clock } = await logOf(['a'])
+    await log.append(eventsTopic('a'), 1, encodeBatch([{ key: null, value: Uint8Array.of(1) }], 0))
+    const barriers = await createBarriers({ log, clock, registry, definitions: definitionsOf('a'), intervalMs: 1_000 })
+    expect(await barriers.put('a', { demand: true })).toEqual({ id: 1, offsets: [1, 2, 1] })
+    expect(await barriers.put('a', { demand: true })).toEqual({ id: 2, offsets: [2, 3, 2] })
+    await expect(barriers.put('b', { demand: true })).rejects.toMatchObject({ code: 'STREAM_UNKNOWN' })
+    await barriers.stop()
+  })
+
+  it('serialise concurrent puts of one stream', async () => {
+    const { log, clock } = await logOf(['a'])
+    const barriers = await createBarriers({ log, clock, registry, definitions: definitionsOf('a'), intervalMs: 1_000 })
+    const cuts = await Promise.all(Array.from({ length: 8 }, () => barriers.put('a', { demand: true })))
+    expect(cuts.map(({ id }) => id)).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
+    const accepted = await acceptedOf(log, 'a')
+    for (const { id, offsets } of cuts) expect(boundsOf(accepted, id)).toEqual(offsets)
+    await barriers.stop()
+  })
+
+  it('[L1] ids go on after a restart, also after one that died half-way through the partitions', async () => {
+    let failing = false
+    const { log, clock } = await logOf(['a'], {
+      onAppend: ({ topic, partition }) =>
+        failing && topic === eventsTopic('a') && partition === 2 ? { kind: 'refused' } : null,
+    })
+    const deps = { log, clock, registry, definitions: definitionsOf('a'), intervalMs: 1_000 }
+    const first = await createBarriers(deps)
+    await first.put('a', { demand: true })
+    failing = true
+    await expect(first.put('a', { demand: true })).rejects.toMatchObject({ code: 'LOG_UNREACHABLE' })
+    expect(log.fired.refused).toBe(1)
+    failing = false
+    const second = await createBarriers(deps)
+    const cut = await second.put('a', { demand: true })
+    expect(cut.id).toBe(3)
+    const accepted = await acceptedOf(log, 'a')
+    expect(boundsOf(accepted, 3)).toEqual(cut.offsets)
+    // Id 2 stands in two partitions only: no cut.
+    expect(accepted.map((each) => each.has(2))).toEqual([true, true, false])
+    await second.stop()
+  })
+
+  // Goal: an id that `put` returns is a cut at the offsets it returns, whoever else puts. Method: three tickers on one log, no
+  // coordination but the log; then the acceptance rule is applied to what stands there.
+  it('never return an id that some partition ignored, with several tickers at once', async () => {
+    const { log, clock } = await logOf(['a', 'b'])
+    const deps = { log, clock, registry, definitions: definitionsOf('a', 'b'), intervalMs: 1_000 }
+    const tickers = await Promise.all([createBarriers(deps), createBarriers(deps), createBarriers(deps)])
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 30 }, async (_, i) => {
+        const stream = i % 2 === 0 ? 'a' : 'b'
+        return { stream, cut: await tickers[i % 3]!.put(stream, { demand: true }) }
+      }),
+    )
+    const accepted = { a: await acceptedOf(log, 'a'), b: await acceptedOf(log, 'b') }
+    const cuts = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []))
+    expect(cuts.length).toBeGreaterThan(5)
+    for (const { stream, cut } of cuts) expect(boundsOf(accepted[stream as 'a' | 'b'], cut.id)).toEqual(cut.offsets)
+    const ids = cuts.map(({ cut }) => cut.id)
+    expect(new Set(ids).size).toBe(ids.length)
+    for (const outcome of outcomes) {
+      if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'OVERLOADED' })
+    }
+    // An overtaken ticker gives way; alone again, it succeeds.
+    const cut = await tickers[0].put('a', { demand: true })
+    expect(boundsOf(await acceptedOf(log, 'a'), cut.id)).toEqual(cut.offsets)
+    await Promise.all(tickers.map((each) => each.stop()))
+  })
+
+  it('an append of unknown outcome is no cut, even when it arrives late', async () => {
+    let faulty = true
+    const { log, clock } = await logOf(['a'], {
+      onAppend: ({ topic, partition }) => {
+        if (!faulty || topic !== eventsTopic('a') || partition !== 0) return null
+        faulty = false
+        return { kind: 'late', delayMs: 50 }
+      },
+    })
+    const barriers = await createBarriers({ log, clock, registry, definitions: definitionsOf('a'), intervalMs: 1_000 })
+    await expect(barriers.put('a', { demand: true })).rejects.toMatchObject({ code: 'LOG_APPEND_UNKNOWN' })
+    const cut = await barriers.put('a', { demand: true })
+    await clock.advance(100)
+    expect(log.fired.late).toBe(1)
+    expect(boundsOf(await acceptedOf(log, 'a'), cut.id)).toEqual(cut.offsets)
+    await barriers.stop()
+  })
+
+  it('tick every stream once per interval, idle ones too, and survive a refused append', async () => {
+    let refuse = 1
+    const { log, clock } = await logOf(['a', 'b'], {
+      onAppend: ({ topic }) => (topic === eventsTopic('b') && refuse-- > 0 ? { kind: 'refused' } : null),
+    })
+    const warned: string[] = []
+    const logger = { warn: (_context: object, message: string) => void warned.push(message) }
+    const barriers = await createBarriers({
+      log,
+      clock,
+      registry,
+      definitions: definitionsOf('a', 'b'),
+      intervalMs: 1_000,
+      logger,
+    })
+    barriers.start()
+    await clock.advance(500)
+    expect((await acceptedOf(log, 'a'))[0]!.size).toBe(1)
+    expect((await acceptedOf(log, 'b'))[0]!.size).toBe(0)
+    await clock.advance(2_500)
+    expect((await acceptedOf(log, 'a'))[0]!.size).toBe(3)
+    expect((await acceptedOf(log, 'b')).map((each) => each.size)).toEqual([2, 3, 3])
+    expect(warned).toHaveLength(1)
+    await barriers.stop()
+    await clock.advance(5_000)
+    expect((await acceptedOf(log, 'a'))[0]!.size).toBe(3)
+  })
+
+  it('leave one reservation per id on the log', async () => {
+    const { log, clock } = await logOf(['a'])
+    const barriers = await createBarriers({ log, clock, registry, definitions: definitionsOf('a'), intervalMs: 1_000 })
+    await barriers.put('a', { demand: true })
+    await barriers.put('a', { demand: false })
+    expect(await log.endOffsets(BARRIERS_TOPIC)).toEqual([2])
+    await barriers.stop()
+  })
+})
