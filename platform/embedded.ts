@@ -48,7 +48,8 @@ export interface Embedded {
 export async function startEmbedded(config: Config, logger: Logger): Promise<Embedded> {
   const closers: (() => Promise<void>)[] = []
   const closeAll = async (): Promise<void> => {
-    for (const close of closers.splice(0).reverse()) await close().catch((error: unknown) => logger.error({ err: error }, 'a part did not stop cleanly'))
+    for (const close of closers.splice(0).reverse())
+      await close().catch((error: unknown) => logger.error({ err: error }, 'a part did not stop cleanly'))
   }
   try {
     return await compose(config, logger, closers, closeAll)
@@ -58,14 +59,22 @@ export async function startEmbedded(config: Config, logger: Logger): Promise<Emb
   }
 }
 
-async function compose(config: Config, logger: Logger, closers: (() => Promise<void>)[], closeAll: () => Promise<void>): Promise<Embedded> {
+async function compose(
+  config: Config,
+  logger: Logger,
+  closers: (() => Promise<void>)[],
+  closeAll: () => Promise<void>,
+): Promise<Embedded> {
   const clock = systemClock
   const definitions = await openDefinitions(config.definitions)
   await makeDataDir(config.dataDir)
   const log = await openLog(logConfigOf(config), { clock, lock: true })
   closers.push(() => log.close())
   // The embedded PostgreSQL takes the longest to start, so it starts first and is awaited last.
-  const opening = config.redisUrl === null ? openEmbeddedJobs({ directory: `${config.dataDir}/jobs`, clock }) : openRedisJobs({ url: config.redisUrl, clock })
+  const opening =
+    config.redisUrl === null
+      ? openEmbeddedJobs({ directory: `${config.dataDir}/jobs`, clock })
+      : openRedisJobs({ url: config.redisUrl, clock })
   opening.catch(() => {})
   const lake = await openLakeFolder(config.lake)
 
@@ -78,12 +87,34 @@ async function compose(config: Config, logger: Logger, closers: (() => Promise<v
   const registry = createRegistryClient({ url: registryUrl, timeoutMs: 5_000 })
   await ensureTopics(log, definitions)
   const telemetry = createTelemetry()
-  const barriers = await createBarriers({ log, definitions, registry, clock, intervalMs: config.barrierIntervalMs, logger })
-  const archive = await startArchive({ log, lake, registry, definitions, clock, logger, archiveIntervalMs: config.archiveIntervalMs })
+  const barriers = await createBarriers({
+    log,
+    definitions,
+    registry,
+    clock,
+    intervalMs: config.barrierIntervalMs,
+    logger,
+  })
+  const archive = await startArchive({
+    log,
+    lake,
+    registry,
+    definitions,
+    clock,
+    logger,
+    archiveIntervalMs: config.archiveIntervalMs,
+  })
   closers.push(() => archive.close())
   const speed = startSpeed({
-    log: logConfigOf(config), registryUrl, definitions, stateDirectory: `${config.dataDir}/speed`, flushMs: config.flushMs,
-    workers: config.speedWorkers, share: config.share, clock, logger,
+    log: logConfigOf(config),
+    registryUrl,
+    definitions,
+    stateDirectory: `${config.dataDir}/speed`,
+    flushMs: config.flushMs,
+    workers: config.speedWorkers,
+    share: config.share,
+    clock,
+    logger,
   })
   closers.push(() => speed.close())
   const serve = await startServe({ log, lake, definitions, clock, logger, telemetry })
@@ -91,10 +122,19 @@ async function compose(config: Config, logger: Logger, closers: (() => Promise<v
   const jobs = await opening
   closers.push(() => jobs.close())
   const batch = await startBatch({
-    jobs, log, lake, registry, definitions, clock, logger,
+    jobs,
+    log,
+    lake,
+    registry,
+    definitions,
+    clock,
+    logger,
     putBarrier: (stream) => barriers.put(stream, { demand: true }),
     verify: (stream, options) => verifyArchive(lake, stream, options),
-    threads: config.batchThreads, memoryMb: config.batchMemoryMb, temporaryDirectory: `${config.dataDir}/spill`, nightly: config.nightly,
+    threads: config.batchThreads,
+    memoryMb: config.batchMemoryMb,
+    temporaryDirectory: `${config.dataDir}/spill`,
+    nightly: config.nightly,
   })
   closers.push(() => batch.close())
 
@@ -103,13 +143,29 @@ async function compose(config: Config, logger: Logger, closers: (() => Promise<v
     return {
       speed: speed.readiness(),
       serve: serve.readiness(),
-      archive: failure === null ? { ready: true, reason: null } : { ready: false, reason: `${failure.code}: ${failure.message}` },
+      archive:
+        failure === null
+          ? { ready: true, reason: null }
+          : { ready: false, reason: `${failure.code}: ${failure.message}` },
     }
   }
   const app: HttpApp = await createHttp({
-    name: 'tidemark', version: '0.1.0', title: 'Tidemark', logger: false, bodyLimitBytes: 256 * 1024, ready: () => ({ parts: parts() }),
+    name: 'tidemark',
+    version: '0.1.0',
+    title: 'Tidemark',
+    logger: false,
+    bodyLimitBytes: 256 * 1024,
+    ready: () => ({ parts: parts() }),
   })
-  await app.register(ingestRoutes, { log, definitions, registry, barriers, clock, logger, bodyLimitBytes: LIMITS.ingestBodyBytes })
+  await app.register(ingestRoutes, {
+    log,
+    definitions,
+    registry,
+    barriers,
+    clock,
+    logger,
+    bodyLimitBytes: LIMITS.ingestBodyBytes,
+  })
   await app.register(batchRoutes, { jobs, lake, definitions, clock })
   await app.register(serveRoutes, { serve, lake, definitions, telemetry, clock })
   const url = await listenOrExplain(app, { host: config.host, port: config.port })
@@ -117,7 +173,14 @@ async function compose(config: Config, logger: Logger, closers: (() => Promise<v
   barriers.start()
   closers.push(() => barriers.stop())
   return {
-    url, registryUrl, log, lake, registry, definitions, barriers, jobs,
+    url,
+    registryUrl,
+    log,
+    lake,
+    registry,
+    definitions,
+    barriers,
+    jobs,
     ready: () => Object.values(parts()).every((part) => part.ready),
     close: closeAll,
   }

@@ -11,13 +11,18 @@ import { formatProblem, loadDefinitions } from '#metrics/load.ts'
 /** Ends the process with the one command that helps when this is not the Node that the project pins. */
 export function requireNode(): void {
   if (Number(process.versions.node.split('.')[0]) >= 24) return
-  process.stderr.write(`Tidemark runs on Node 24, this is ${process.versions.node}. Run it by npm (npm start), after: npm ci\n`)
+  process.stderr.write(
+    `Tidemark runs on Node 24, this is ${process.versions.node}. Run it by npm (npm start), after: npm ci\n`,
+  )
   process.exit(1)
 }
 
 /** JSON lines on stderr, so that stdout stays for people and the `ready` line. */
 export function createLogger(name: string, level: string): Logger {
-  return pino({ name, level, redact: ['req.headers.authorization', '*.password', '*.secret'] }, pino.destination({ fd: 2, sync: false }))
+  return pino(
+    { name, level, redact: ['req.headers.authorization', '*.password', '*.secret'] },
+    pino.destination({ fd: 2, sync: false }),
+  )
 }
 
 /**
@@ -29,7 +34,11 @@ export async function openDefinitions(directory: string): Promise<Definitions> {
   try {
     const loaded = await loadDefinitions({ directory, files: await readDefinitionFiles(directory) }, duckdb)
     if (loaded.ok) return loaded.definitions
-    throw new OperatingError('DEFINITIONS_INVALID', `${loaded.problems.length} problem(s) in the definitions:\n${loaded.problems.map((problem) => `  ${formatProblem(problem)}`).join('\n')}`, { directory })
+    throw new OperatingError(
+      'DEFINITIONS_INVALID',
+      `${loaded.problems.length} problem(s) in the definitions:\n${loaded.problems.map((problem) => `  ${formatProblem(problem)}`).join('\n')}`,
+      { directory },
+    )
   } finally {
     duckdb.close()
   }
@@ -40,7 +49,12 @@ export async function makeDataDir(path: string): Promise<void> {
   try {
     await mkdir(path, { recursive: true })
   } catch (error) {
-    throw new OperatingError('DATA_DIR_UNWRITABLE', `The folder ${path} cannot be made: ${(error as Error).message}.`, { path }, { cause: error })
+    throw new OperatingError(
+      'DATA_DIR_UNWRITABLE',
+      `The folder ${path} cannot be made: ${(error as Error).message}.`,
+      { path },
+      { cause: error },
+    )
   }
 }
 
@@ -48,7 +62,10 @@ export async function makeDataDir(path: string): Promise<void> {
  * Runs a process: settings, start, then until SIGINT or SIGTERM, then `close`. What goes wrong at the start is one sentence and
  * the remedy on stderr, exit 1. A second signal ends at once.
  */
-export async function runProcess(name: string, start: (config: Config, logger: Logger) => Promise<{ close(): Promise<void> }>): Promise<void> {
+export async function runProcess(
+  name: string,
+  start: (config: Config, logger: Logger) => Promise<{ close(): Promise<void> }>,
+): Promise<void> {
   requireNode()
   let running: { close(): Promise<void> } | null = null
   let stopping = false

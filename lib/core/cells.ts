@@ -6,7 +6,8 @@
  * One entry costs `width * 8 + 12` bytes of rows and links plus 8 to 16 bytes of hash slots. Nothing is ever removed:
  * a table is dropped whole (DESIGN idea 5).
  */
-import { combineRow, type PartialLayout, type PartialTable, writeZero } from './partial.ts'
+import { type Combiner, combinerOf } from './combiner.ts'
+import { type PartialLayout, type PartialTable, writeZero } from './partial.ts'
 import type { InstantMs } from './time.ts'
 
 const EMPTY = -1
@@ -27,10 +28,12 @@ export class CellTable {
   readonly #heads: number[] = []
   readonly #tails: number[] = []
   #slots: Int32Array
+  readonly #combine: Combiner
   #sorted: Float64Array | null = null
 
   constructor(layout: PartialLayout, expected = 64) {
     this.layout = layout
+    this.#combine = combinerOf(layout)
     const room = Math.max(16, expected)
     this.cells = new Float64Array(room * layout.width)
     this.group = new Int32Array(room)
@@ -58,7 +61,7 @@ export class CellTable {
     const { width } = this.layout
     for (let row = 0; row < table.count; row++) {
       const entry = this.#entry(table.windowFrom[row]!, groups[row]!)
-      combineRow(this.layout, this.cells, entry * width, table.cells, row * width)
+      this.#combine(this.cells, entry * width, table.cells, row * width)
     }
   }
 

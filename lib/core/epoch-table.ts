@@ -10,8 +10,9 @@
  */
 import { ACCEPTED } from './admission.ts'
 import { CHUNK_ROWS, type Column, type ColumnChunk, type MetricColumns } from './columns.ts'
+import { createDictionary } from './dictionary.ts'
 import { createGroups } from './groups.ts'
-import { addExact, type PartialLayout, type PartialTable } from './partial.ts'
+import { addExact, type PartialLayout, type PartialRows, type PartialTable } from './partial.ts'
 import { type DurationMs, floorTo, type InstantMs } from './time.ts'
 
 const PAGE_BITS = 6
@@ -40,10 +41,10 @@ export interface EpochTable {
   readonly bytes: number
   /** Adds the accepted rows of a chunk. `watermarks[i]` is the partition's watermark before row i. */
   add(chunk: ColumnChunk, columns: MetricColumns, verdicts: Uint8Array, watermarks: Float64Array): void
-  /** Entries that changed since the last call, as a table of absolute values, and forgets them as changed. */
-  takeChanged(): PartialTable
+  /** Entries that changed since the last call; forgets them as changed. Values are absolute, as of when they are read. */
+  takeChanged(): PartialRows
   /** All entries. */
-  all(): PartialTable
+  all(): PartialRows
 }
 
 /** Creates an empty table. */
@@ -156,40 +157,34 @@ export function createEpochTable(options: EpochTableOptions): EpochTable {
     }
   }
 
-  const table = (numbers: Int32Array | null, count: number): PartialTable => {
+  /** Entries `numbers[from, until)` (entries [from, until) themselves when null) as a table. */
+  const tableOf = (numbers: Int32Array | null, from: number, until: number): PartialTable => {
+    const count = until - from
     const windows = new Float64Array(count)
     const out = new Float64Array(count * width)
-    const indexes = layout.dimensions.map(() => new Int32Array(count))
-    const dictionaries = layout.dimensions.map((_, d) => ({
-      local: new Int32Array(groups.interners[d]!.size),
-      values: [] as ReturnType<(typeof groups.interners)[number]['value']>[],
-    }))
     const valueIds = new Int32Array(layout.dimensions.length)
+    const dictionaries = groups.interners.map((interner) => createDictionary(interner, count))
     for (let row = 0; row < count; row++) {
-      const entry = numbers === null ? row : numbers[row]!
+      const entry = numbers === null ? from + row : numbers[from + row]!
       windows[row] = windowOf[entry]!
-      if (numbers !== null) out.set(cells.subarray(entry * width, entry * width + width), row * width)
+      if (numbers !== null) for (let k = 0; k < width; k++) out[row * width + k] = cells[entry * width + k]!
       groups.valueIds(groupOf[entry]!, valueIds)
-      for (let d = 0; d < valueIds.length; d++) {
-        const id = valueIds[d]!
-        const dictionary = dictionaries[d]!
-        let local = dictionary.local[id]!
-        if (local === 0) {
-          dictionary.values.push(groups.interners[d]!.value(id))
-          local = dictionary.local[id] = dictionary.values.length
-        }
-        indexes[d]![row] = local - 1
-      }
+      for (let d = 0; d < valueIds.length; d++) dictionaries[d]!.put(row, valueIds[d]!)
     }
-    if (numbers === null) out.set(cells.subarray(0, count * width))
+    if (numbers === null) out.set(cells.subarray(from * width, until * width))
     return {
       layout,
       count,
       windowFrom: windows,
       cells: out,
-      dimensions: dictionaries.map(({ values }, d) => ({ values, index: indexes[d]! })),
+      dimensions: dictionaries.map((dictionary) => dictionary.column()),
     }
   }
+  const rowsOf = (numbers: Int32Array | null, count: number): PartialRows => ({
+    layout,
+    count,
+    table: (from, until) => tableOf(numbers, from, until),
+  })
 
   return {
     get entries() {
@@ -211,12 +206,12 @@ export function createEpochTable(options: EpochTableOptions): EpochTable {
       }
     },
     takeChanged() {
-      const taken = table(changed, changedCount)
-      for (let i = 0; i < changedCount; i++) dirty[changed[i]!] = 0
+      const numbers = changed.slice(0, changedCount)
+      for (let i = 0; i < changedCount; i++) dirty[numbers[i]!] = 0
       changedCount = 0
-      return taken
+      return rowsOf(numbers, numbers.length)
     },
-    all: () => table(null, entries),
+    all: () => rowsOf(null, entries),
   }
 }
 

@@ -17,6 +17,8 @@ export interface Interner {
   intern(column: Column, count: number, ids: Int32Array): void
   /** Value of an id. */
   value(id: number): GroupValue
+  /** The text of an id: bytes [starts[id], starts[id + 1]) of the arena, null for id `nullId`. Null for other kinds. */
+  readonly text: { readonly arena: Uint8Array; readonly starts: Int32Array; readonly nullId: number } | null
 }
 
 const INLINE = 20
@@ -179,6 +181,9 @@ export function createStringInterner(): Interner {
       }
       viewed = null // The buffer is the reader's again after this call.
     },
+    get text() {
+      return { arena, starts, nullId }
+    },
     value(id) {
       return id === nullId ? null : utf8.decode(arena.subarray(starts[id], starts[id + 1]))
     },
@@ -227,6 +232,7 @@ export function createNumberInterner(kind: 'int64' | 'decimal' | 'float64' | 'bo
       }
     },
     value: (id) => values[id]!,
+    text: null,
   }
 }
 

@@ -43,6 +43,22 @@ export interface PartialLayout {
 /** A dimension value outside the hot path. int64 beyond 2^53 and decimals are bigint (unscaled). */
 export type GroupValue = string | number | bigint | boolean | null
 
+/** One dimension of a table. Text dictionaries made on the hot path also stand as UTF-8, so that nothing need be decoded. */
+export interface DictionaryColumn {
+  readonly values: readonly GroupValue[]
+  readonly index: Int32Array
+  /** `starts[i]` to `starts[i + 1]` are the bytes of value i; `nullId` is the entry that stands for null, -1 = none. */
+  readonly utf8?: { readonly bytes: Uint8Array; readonly starts: Int32Array; readonly nullId: number }
+}
+
+/** Rows that a table can be made of, whole or in parts; reads the state at the time of the call. */
+export interface PartialRows {
+  readonly layout: PartialLayout
+  readonly count: number
+  /** Rows [from, until) as a table of its own, with dictionaries of what they use. */
+  table(from: number, until: number): PartialTable
+}
+
 /**
  * Partials of one (metric, generation, partition range): parallel arrays, one element per (window, group).
  * The form that live and sealed partials, views and the serving store share.
@@ -52,8 +68,8 @@ export interface PartialTable {
   readonly count: number
   /** Start of each row's window, UTC ms; the metric's window gives its end. */
   readonly windowFrom: Float64Array
-  /** Per dimension: the dictionary's values and each row's index into it. */
-  readonly dimensions: readonly { readonly values: readonly GroupValue[]; readonly index: Int32Array }[]
+  /** Per dimension: the dictionary and each row's index into it. */
+  readonly dimensions: readonly DictionaryColumn[]
   /** `count * layout.width` doubles. */
   readonly cells: Float64Array
 }

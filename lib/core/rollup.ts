@@ -5,8 +5,9 @@
  * A row's bucket `[from, until)` is whole: a coarse bucket whose start lies in the range takes part with all its windows.
  */
 import type { CellTable } from './cells.ts'
+import { combinerOf } from './combiner.ts'
 import type { GroupDictionary } from './group-key.ts'
-import { combineRow, type GroupValue, type PartialLayout, writeZero } from './partial.ts'
+import { type GroupValue, type PartialLayout, writeZero } from './partial.ts'
 import { type DurationMs, floorTo, type InstantMs } from './time.ts'
 
 /** Weeks begin on Monday: 1970-01-05. */
@@ -62,6 +63,8 @@ export function rollUp(
   const outOf = projection(groups, query)
   const rowOf = new Int32Array(groups.count).fill(-1)
   const out = new Rows(layout)
+  const combine = combinerOf(layout)
+  const { width } = layout
   const shares = { batch: 0, speed: 0 }
   let bucket = Number.NaN
   let bucketFirst = 0
@@ -85,7 +88,7 @@ export function rollUp(
           row = out.add(bucket, group)
           rowOf[projected] = row
         }
-        combineRow(layout, out.cells, row * layout.width, source.cells, entry * layout.width)
+        combine(out.cells, row * width, source.cells, entry * width)
         out.speed[row] = out.speed[row]! | speed
         cells++
       }

@@ -33,7 +33,13 @@ import {
   vectorFromArray,
 } from 'apache-arrow'
 import { assert } from '#core/assert.ts'
-import { exactOf, type GroupValue, type PartialLayout, type PartialTable } from '#core/partial.ts'
+import {
+  type DictionaryColumn,
+  exactOf,
+  type GroupValue,
+  type PartialLayout,
+  type PartialTable,
+} from '#core/partial.ts'
 
 const TWO_32 = 4_294_967_296
 
@@ -79,29 +85,37 @@ function finiteBitmap(
   return { bitmap, nulls }
 }
 
-function dictionaryVector(
-  kind: PartialLayout['dimensions'][number]['kind'],
-  scale: number,
-  values: readonly Exclude<GroupValue, null>[],
-) {
+/** The dictionary's vector. The entry that stands for null is an unused placeholder: its rows are null by the index's bitmap. */
+function dictionaryVector(kind: PartialLayout['dimensions'][number]['kind'], scale: number, column: DictionaryColumn) {
+  if (kind === 'string' && column.utf8 !== undefined) {
+    const { bytes, starts } = column.utf8
+    return makeVector(makeData({ type: new Utf8(), length: starts.length - 1, valueOffsets: starts, data: bytes }))
+  }
+  const { values } = column
   switch (kind) {
     case 'string':
-      return vectorFromArray(values as string[], new Utf8())
+      return vectorFromArray(
+        values.map((value) => (value ?? '') as string),
+        new Utf8(),
+      )
     case 'bool':
-      return vectorFromArray(values as boolean[], new Bool())
+      return vectorFromArray(
+        values.map((value) => value === true),
+        new Bool(),
+      )
     case 'float64':
-      return makeVector(Float64Array.from(values as number[]))
+      return makeVector(Float64Array.from(values, (value) => (value ?? 0) as number))
     case 'int64':
-      return makeVector(BigInt64Array.from(values as (number | bigint)[], (v) => BigInt(v)))
+      return makeVector(BigInt64Array.from(values, (value) => BigInt((value ?? 0) as number | bigint)))
     case 'decimal': {
       const words = new BigInt64Array(values.length * 2)
       values.forEach((value, i) => {
-        words[i * 2] = BigInt.asIntN(64, BigInt(value as bigint))
-        words[i * 2 + 1] = BigInt(value as bigint) < 0n ? -1n : 0n
+        const exact = BigInt((value ?? 0) as bigint)
+        words[i * 2] = BigInt.asIntN(64, exact)
+        words[i * 2 + 1] = exact < 0n ? -1n : 0n
       })
-      return makeVector(
-        makeData({ type: new Decimal(scale, 38, 128), length: values.length, data: new Uint32Array(words.buffer) }),
-      )
+      const type = new Decimal(scale, 38, 128)
+      return makeVector(makeData({ type, length: values.length, data: new Uint32Array(words.buffer) }))
     }
   }
 }
@@ -122,27 +136,19 @@ export function encodePartials(table: PartialTable): Uint8Array {
     makeData({ type: timestamp, length: count, data: int64Words(table.windowFrom, count, 1, 0) }),
   )
   layout.dimensions.forEach((dimension, d) => {
-    const { values, index } = table.dimensions[d]!
-    const nullAt = values.indexOf(null)
-    // Null is a null index; dictionary entries behind it move up by one.
-    const kept = values.filter((value): value is Exclude<GroupValue, null> => value !== null)
-    let indices = index.subarray(0, count)
+    const column = table.dimensions[d]!
+    const nullAt = column.utf8?.nullId ?? column.values.indexOf(null)
+    const indices = column.index.subarray(0, count)
     let bitmap: Uint8Array | null = null
     let nulls = 0
     if (nullAt >= 0) {
-      indices = indices.slice()
       bitmap = new Uint8Array((count + 7) >> 3)
       for (let row = 0; row < count; row++) {
-        if (indices[row] === nullAt) {
-          indices[row] = 0
-          nulls++
-        } else {
-          if (indices[row]! > nullAt) indices[row]!--
-          bitmap[row >> 3]! |= 1 << (row & 7)
-        }
+        if (indices[row] === nullAt) nulls++
+        else bitmap[row >> 3]! |= 1 << (row & 7)
       }
     }
-    const dictionary = dictionaryVector(dimension.kind, dimension.scale, kept)
+    const dictionary = dictionaryVector(dimension.kind, dimension.scale, column)
     const type = new Dictionary(dictionary.type as DataType, new Int32(), d)
     put(
       `d_${dimension.name}`,
@@ -291,32 +297,6 @@ function groupValue(
     }
     default:
       return value as GroupValue
-  }
-}
-
-/** Rows [from, until) of a table, for publishing a big one in parts. Dictionaries shrink to what the rows use. */
-export function slicePartials(table: PartialTable, from: number, until: number): PartialTable {
-  const { layout } = table
-  const dimensions = table.dimensions.map(({ values, index }) => {
-    const local = new Int32Array(values.length)
-    const kept: GroupValue[] = []
-    const out = new Int32Array(until - from)
-    for (let row = from; row < until; row++) {
-      const id = index[row]!
-      if (local[id] === 0) {
-        kept.push(values[id]!)
-        local[id] = kept.length
-      }
-      out[row - from] = local[id]! - 1
-    }
-    return { values: kept, index: out }
-  })
-  return {
-    layout,
-    count: until - from,
-    dimensions,
-    windowFrom: table.windowFrom.slice(from, until),
-    cells: table.cells.slice(from * layout.width, until * layout.width),
   }
 }
 

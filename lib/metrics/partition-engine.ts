@@ -18,7 +18,7 @@ import { createDedupRing, type DedupRing } from '#core/dedup.ts'
 import { createEpochTable, type EpochTable } from '#core/epoch-table.ts'
 import { LIMITS } from '#core/limits.ts'
 import type { DeadRecord } from '#core/outcome.ts'
-import type { PartialTable } from '#core/partial.ts'
+import type { PartialRows } from '#core/partial.ts'
 import { newPartitionClock, openEpoch, type PartitionClock } from '#core/watermark.ts'
 import { allocateChunk, compileProjector, findFrame, resetChunk, SchemaMismatch } from '#format/avro-projector.ts'
 import { readBarrier } from '#format/barrier.ts'
@@ -47,10 +47,10 @@ export interface EngineCheckpoint {
   readonly counts: EngineCounts
 }
 
-/** One metric's part of an epoch. `refused` names the limit or overflow because of which the table is not whole. */
+/** One metric's part of an epoch. `refused` names the limit or overflow because of which the rows are not whole. Read before the next feed. */
 export interface EpochPartials {
   readonly metric: MetricDefinition
-  readonly table: PartialTable
+  readonly rows: PartialRows
   readonly refused: string | null
 }
 
@@ -258,7 +258,7 @@ export function createPartitionEngine(options: EngineOptions): PartitionEngine {
     if (!isAccepted(clock.epoch, barrier.id)) return null
     next = record.offset + 1
     const before = state()
-    const partials = metrics.map(({ metric, table, refused }) => ({ metric, table: table.all(), refused }))
+    const partials = metrics.map(({ metric, table, refused }) => ({ metric, rows: table.all(), refused }))
     const ids = ring === null ? null : ring.segment(clock.epoch)
     openEpoch(clock, barrier, record.offset)
     const wasTorn = torn
@@ -338,6 +338,7 @@ export function createPartitionEngine(options: EngineOptions): PartitionEngine {
       }
       cursor = opened.cursor
       arrivalMs = cursor.arrivalMs
+      resetChunk(chunk)
       chunk.arrivalMs = arrivalMs
       return run()
     },
@@ -357,6 +358,6 @@ export function createPartitionEngine(options: EngineOptions): PartitionEngine {
     takeLive: () =>
       torn || cursor !== null
         ? null
-        : metrics.map(({ metric, table, refused }) => ({ metric, table: table.takeChanged(), refused })),
+        : metrics.map(({ metric, table, refused }) => ({ metric, rows: table.takeChanged(), refused })),
   }
 }

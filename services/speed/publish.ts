@@ -3,7 +3,7 @@
  * with the offset they cover, so an append whose outcome is unknown is simply done again (DESIGN idea 2).
  */
 import { LIMITS } from '#core/limits.ts'
-import { encodePartials, slicePartials } from '#format/partials-arrow.ts'
+import { encodePartials } from '#format/partials-arrow.ts'
 import { encodeBatch } from '#format/record-batch.ts'
 import { classify } from '#io/errors.ts'
 import type { Clock, EventLog } from '#io/ports.ts'
@@ -22,19 +22,18 @@ export interface Publication {
   readonly sealed: { readonly by: number; readonly ms: number } | null
 }
 
-/** Rows that fit one record: an estimate from the widths, halved for dictionaries. */
-function rowsPerRecord(partials: EpochPartials): number {
-  const { layout } = partials.table
-  return Math.max(1, Math.floor(LIMITS.partialRecordBytes / ((layout.width + layout.dimensions.length * 2 + 2) * 8)))
+/** Rows that fit one record: an estimate from the widths, with room for dictionaries. */
+function rowsPerRecord({ rows: { layout } }: EpochPartials): number {
+  return Math.max(1, Math.floor(LIMITS.partialRecordBytes / ((layout.width + layout.dimensions.length * 4 + 2) * 8)))
 }
 
-/** Encodes the records of one publication. */
-export function encodePublication(partials: EpochPartials, publication: Publication): Uint8Array[] {
+/** Encodes the records of one publication, one at a time: a big table never stands twice in memory. */
+export function* encodePublication(partials: EpochPartials, publication: Publication): Generator<Uint8Array> {
   const { state, base, sealed } = publication
-  const { table, metric } = partials
-  const rows = rowsPerRecord(partials)
-  const parts = Math.max(1, Math.ceil(table.count / rows))
-  return Array.from({ length: parts }, (_, part) => {
+  const { rows, metric } = partials
+  const size = rowsPerRecord(partials)
+  const parts = Math.max(1, Math.ceil(rows.count / size))
+  for (let part = 0; part < parts; part++) {
     const tags: PartialTags = {
       kind: sealed === null ? 'live' : 'sealed',
       metric: metric.name,
@@ -57,10 +56,9 @@ export function encodePublication(partials: EpochPartials, publication: Publicat
       arrival_ms: state.arrivalMs,
       refused: partials.refused,
     }
-    const slice = parts === 1 ? table : slicePartials(table, part * rows, Math.min(table.count, (part + 1) * rows))
-    const value = encodePartials(slice)
-    return encodeBatch([{ key: null, value, headers: [[PARTIAL_HEADER, utf8.encode(JSON.stringify(tags))]] }], 0)
-  })
+    const value = encodePartials(rows.table(part * size, Math.min(rows.count, (part + 1) * size)))
+    yield encodeBatch([{ key: null, value, headers: [[PARTIAL_HEADER, utf8.encode(JSON.stringify(tags))]] }], 0)
+  }
 }
 
 /** Appends the records of one publication in order; an unknown or failed append is repeated until it holds or `signal` aborts. */

@@ -21,14 +21,25 @@ const outputs = { by_country: env['OUT_BY_COUNTRY']!, by_user: env['OUT_BY_USER'
 
 const log = await openLog({ kind: 'kafka', brokers }, { clock: systemClock, lock: false })
 const { partitions } = (await log.describeTopic(env['TOPIC']!))!
-await log.createTopics(Object.keys(outputs).map((metric) => ({ topic: `${runId}.sealed.${metric}`, partitions, retentionMs: null, cleanup: 'delete' as const })))
+await log.createTopics(
+  Object.keys(outputs).map((metric) => ({
+    topic: `${runId}.sealed.${metric}`,
+    partitions,
+    retentionMs: null,
+    cleanup: 'delete' as const,
+  })),
+)
 await log.close()
 
 let first = true
 await Promise.all(
   Array.from({ length: workers }, (_, w) => {
     const workerData: PeerWorkerData = {
-      brokers, topic: env['TOPIC']!, definitions, runId, emit: mode === 'emit' ? outputs : null,
+      brokers,
+      topic: env['TOPIC']!,
+      definitions,
+      runId,
+      emit: mode === 'emit' ? outputs : null,
       partitions: Array.from({ length: partitions }, (__, p) => p).filter((p) => p % workers === w),
     }
     return new Promise<void>((resolve, reject) => {
@@ -46,6 +57,8 @@ await Promise.all(
 )
 process.stdout.write(`sealed ${systemClock.now()} ${process.cpuUsage().user / 1e6 + process.cpuUsage().system / 1e6}\n`)
 if (mode === 'sealed') {
-  const reader = spawn(process.execPath, [fileURLToPath(new URL('./read-sealed.ts', import.meta.url))], { stdio: 'inherit' })
+  const reader = spawn(process.execPath, [fileURLToPath(new URL('./read-sealed.ts', import.meta.url))], {
+    stdio: 'inherit',
+  })
   await new Promise((resolve) => reader.on('exit', resolve))
 }

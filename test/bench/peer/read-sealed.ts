@@ -20,7 +20,10 @@ for (const metric of loaded.definitions.metrics) {
   const topic = `${env['RUN_ID']}.sealed.${metric.name}`
   const out = metric.name === 'by_country' ? env['OUT_BY_COUNTRY']! : env['OUT_BY_USER']!
   const ends = await log.endOffsets(topic)
-  const reader = await log.open(topic, ends.map((_, partition) => ({ partition, offset: 0 })))
+  const reader = await log.open(
+    topic,
+    ends.map((_, partition) => ({ partition, offset: 0 })),
+  )
   let left = ends.reduce((sum, end) => sum + end, 0)
   while (left > 0) {
     for (const batch of await reader.poll({ maxWaitMs: 1_000, maxBytes: 4 * 1024 * 1024 })) {
@@ -28,7 +31,8 @@ for (const metric of loaded.definitions.metrics) {
       if ('dead' in opened) throw new Error(opened.dead)
       for (let record = readRecord(opened.cursor); record !== null; record = readRecord(opened.cursor)) {
         left--
-        for (const rows of rowBatches(decodePartials(record.value!, metric.layout), metric, batch.partition)) await log.append(out, batch.partition, rows)
+        for (const rows of rowBatches(decodePartials(record.value!, metric.layout), metric, batch.partition))
+          await log.append(out, batch.partition, rows)
       }
     }
   }

@@ -33,7 +33,11 @@ export function* rowBatches(table: PartialTable, metric: MetricDefinition, parti
   const { values, index } = table.dimensions[0]!
   const keys = values.map((value) => utf8.encode(String(value)))
   const names = metric.measures.map(({ name }) => utf8.encode(`,"${name}":`))
-  const [head, middle, tail] = [utf8.encode('{"window_start":'), utf8.encode(',"key":"'), utf8.encode(`,"partition":${partition}}`)]
+  const [head, middle, tail] = [
+    utf8.encode('{"window_start":'),
+    utf8.encode(',"key":"'),
+    utf8.encode(`,"partition":${partition}}`),
+  ]
   const value = new Uint8Array(512)
   const key = new Uint8Array(128)
   const builder = new BatchBuilder(0)

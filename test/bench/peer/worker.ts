@@ -28,32 +28,55 @@ export interface PeerWorkerData {
 
 const data = workerData as PeerWorkerData
 const duckdb = await openDuckDb({ threads: 1, memoryMb: 128, temporaryDirectory: null })
-const loaded = await loadDefinitions({ directory: data.definitions, files: await readDefinitionFiles(data.definitions) }, duckdb)
+const loaded = await loadDefinitions(
+  { directory: data.definitions, files: await readDefinitionFiles(data.definitions) },
+  duckdb,
+)
 duckdb.close()
 if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems))
 const { streams, metrics } = loaded.definitions
 const stream = streams[0]!
 const log = await openLog({ kind: 'kafka', brokers: [...data.brokers] }, { clock: systemClock, lock: false })
 /** The run's own topics bear its id, so that the runner can delete them. */
-const published: EventLog = { ...log, append: (topic, partition, batch) => log.append(`${data.runId}.${topic}`, partition, batch) }
+const published: EventLog = {
+  ...log,
+  append: (topic, partition, batch) => log.append(`${data.runId}.${topic}`, partition, batch),
+}
 
 const ends = await log.endOffsets(data.topic)
 const engines = new Map<number, PartitionEngine>()
 for (const partition of data.partitions) {
   engines.set(partition, createPartitionEngine({ stream, metrics, partition, restore: null, startOffset: 0 }))
 }
-const reader = await log.open(data.topic, data.partitions.map((partition) => ({ partition, offset: 0 })))
+const reader = await log.open(
+  data.topic,
+  data.partitions.map((partition) => ({ partition, offset: 0 })),
+)
 
 async function seal(sealed: SealedEpoch): Promise<void> {
   for (const partials of sealed.partials) {
-    await publish({ log: published, clock: systemClock, signal: new AbortController().signal, onRetry: () => {} }, partials, {
-      state: sealed, base: sealed.first, sealed: { by: sealed.sealedBy, ms: sealed.sealedMs },
-    })
+    await publish(
+      { log: published, clock: systemClock, signal: new AbortController().signal, onRetry: () => {} },
+      partials,
+      {
+        state: sealed,
+        base: sealed.first,
+        sealed: { by: sealed.sealedBy, ms: sealed.sealedMs },
+      },
+    )
     const topic = data.emit?.[partials.metric.name]
     if (topic === undefined) continue
-    for (const batch of rowBatches(partials.table, partials.metric, sealed.partition)) await log.append(topic, sealed.partition, batch)
+    const { rows } = partials
+    for (let from = 0; from < rows.count; from += EMIT_ROWS) {
+      const table = rows.table(from, Math.min(rows.count, from + EMIT_ROWS))
+      for (const batch of rowBatches(table, partials.metric, sealed.partition))
+        await log.append(topic, sealed.partition, batch)
+    }
   }
 }
+
+/** Rows turned into JSON at a time: bounds memory. */
+const EMIT_ROWS = 50_000
 
 let first = true
 let open = engines.size
@@ -65,7 +88,10 @@ while (open > 0) {
     let step = engine.feed(batch)
     while (step.kind === 'schema') step = engine.provide(step.id, stream.schema)
     if (engine.next >= ends[batch.partition]!) {
-      const barrier = encodeBarrier({ stream: stream.name, id: 1, partitions: engines.size, createdMs: systemClock.now(), demand: false }, 2)
+      const barrier = encodeBarrier(
+        { stream: stream.name, id: 1, partitions: engines.size, createdMs: systemClock.now(), demand: false },
+        2,
+      )
       stampBatch(barrier, engine.next, systemClock.now())
       step = engine.feed({ baseOffset: engine.next, lastOffset: engine.next, bytes: barrier })
       if (step.kind !== 'sealed') throw new Error(`the barrier sealed nothing: ${step.kind}`)
