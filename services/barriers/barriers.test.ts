@@ -124,6 +124,36 @@ describe('[S2] barriers', () => {
     await Promise.all(tickers.map((each) => each.stop()))
   })
 
+  it('a ticker that stalls half-way and is overtaken does not claim its stale id', async () => {
+    const { log, clock } = await logOf(['a'])
+    let open = () => {}
+    let stalled = () => {}
+    const gate = new Promise<void>((resolve) => (open = resolve))
+    const reached = new Promise<void>((resolve) => (stalled = resolve))
+    let first = true
+    const slow: EventLog = {
+      ...log,
+      async append(topic, partition, batch) {
+        if (first && topic === eventsTopic('a') && partition === 1) {
+          first = false
+          stalled()
+          await gate
+        }
+        return log.append(topic, partition, batch)
+      },
+    }
+    const deps = { clock, registry, definitions: definitionsOf('a'), intervalMs: 1_000 }
+    const [zombie, other] = [await createBarriers({ ...deps, log: slow }), await createBarriers({ ...deps, log })]
+    const late = zombie.put('a', { demand: true })
+    await reached
+    expect((await other.put('a', { demand: true })).id).toBe(2)
+    open()
+    const cut = await late
+    expect(cut.id).toBe(3)
+    expect(boundsOf(await acceptedOf(log, 'a'), cut.id)).toEqual(cut.offsets)
+    await Promise.all([zombie.stop(), other.stop()])
+  })
+
   it('an append of unknown outcome is no cut, even when it arrives late', async () => {
     let faulty = true
     const { log, clock } = await logOf(['a'], {
