@@ -52,7 +52,8 @@ export function createMemoryLake(): MemoryLake {
   async function step<T>(operation: LakeCall['operation'], path: string, work: () => T): Promise<T> {
     // Every call is at least one turn: code that forgets to wait shows.
     await new Promise((resolve) => setImmediate(resolve))
-    const fault = lake.onCall?.({ operation, path, attempt: calls++ }) ?? null
+    const attempt = calls++
+    const fault = lake.onCall?.({ operation, path, attempt }) ?? null
     if (fault?.when === 'before') {
       fired++
       throw fault.error

@@ -44,6 +44,8 @@ let now = T0
 const clock = {
   ...systemClock,
   now: () => now,
+  // Pauses pass quickly; only their order matters here.
+  monotonic: () => systemClock.monotonic() * 50,
   sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(Math.min(ms, 2), signal),
 }
 const lakes: MemoryLake[] = []
@@ -73,7 +75,7 @@ async function fill(options: { seed?: number } = {}): Promise<MemoryLog> {
     now = T0
     let n = partition * 1000
     const flights = (count: number, id = flightId, schema = FLIGHT) =>
-      Array.from({ length: count }, () => flightRecord(++n, T0 + n * 1000, id, schema))
+      Array.from({ length: count }, () => flightRecord(++n, T0 + (n % 1000) * 1000, id, schema))
     await appendRecords(log, TOPIC, partition, flights(20))
     await appendRecords(log, TOPIC, partition, [
       ...flights(3),

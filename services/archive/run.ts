@@ -231,6 +231,10 @@ class StreamRun {
 
   async #addLanes(open: OpenLane, partitions: number): Promise<void> {
     const starts = await this.#deps.log.startOffsets(this.#topic)
+    // All are known before the first is opened: a barrier is covered only when every partition has it.
+    for (let partition = this.#lanes.length; partition < partitions; partition++) {
+      this.#coverage.set(partition, starts[partition] ?? 0, [])
+    }
     for (let partition = this.#lanes.length; partition < partitions; partition++) {
       const archiver = await open(partition, starts[partition] ?? 0)
       this.#lanes.push({ archiver, pausedUntil: null, failures: 0, dirty: false })
@@ -295,7 +299,14 @@ class StreamRun {
     for (const lane of this.#lanes) {
       if (lane.pausedUntil === null || lane.pausedUntil > now) continue
       lane.pausedUntil = null
-      if (lane.dirty) await this.#attempt(lane, () => lane.archiver.reset())
+      if (lane.dirty) {
+        await this.#attempt(lane, async () => {
+          await lane.archiver.reset()
+          const { partition, archived, entries } = lane.archiver
+          // The rival that won wrote entries of which this process has not heard.
+          this.#coverage.set(partition, archived, entries)
+        })
+      }
       await this.#closeReader()
     }
   }
