@@ -1,0 +1,50 @@
+/** The launcher's promises that need no Kafka: one clear sentence when a program is missing, and nothing left behind. */
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { kafkaMissing, startRedis } from './launcher.ts'
+
+let directory: string
+const path = process.env['PATH']
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'tidemark-launcher-'))
+})
+afterEach(() => {
+  process.env['PATH'] = path
+  rmSync(directory, { recursive: true, force: true })
+})
+
+it('names the Debian package of what is missing', async () => {
+  process.env['PATH'] = directory
+  expect(await kafkaMissing()).toBe('java is missing: install it with `apt-get install openjdk-17-jre-headless`.')
+  await expect(startRedis({ directory })).rejects.toThrow(
+    'redis-server is missing: install it with `apt-get install redis-server`.',
+  )
+})
+
+const hasRedis = await new Promise<boolean>((resolve) => {
+  const probe = spawn('redis-server', ['--version'], { stdio: 'ignore' })
+  probe.once('error', () => resolve(false))
+  probe.once('exit', () => resolve(true))
+})
+
+it.skipIf(!hasRedis)('starts Redis again on the same address, and ends it with its owner', async () => {
+  const owner = spawn('sleep', ['60'])
+  const first = await startRedis({ directory })
+  await first.stop()
+  const second = await startRedis({ directory, ownerPid: owner.pid! })
+  expect(second.url).toBe(first.url)
+  owner.kill('SIGKILL')
+  const isAlive = (): boolean => {
+    try {
+      return process.kill(second.pid, 0)
+    } catch {
+      return false
+    }
+  }
+  for (let waitedMs = 0; isAlive() && waitedMs < 10_000; waitedMs += 50) await sleep(50)
+  expect(isAlive()).toBe(false)
+})

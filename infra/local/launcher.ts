@@ -1,0 +1,256 @@
+/**
+ * Kafka and Redis as plain processes of this machine, without containers: for integration tests, CI and
+ * `npm run start:distributed`. Kafka's jars come from Maven Central once, into `.cache/kafka`; Redis is the system's.
+ *
+ * Each service runs under a small shell that ends it when the owning process is gone, however that died, so nothing is
+ * left behind. Both listen on loopback only. A data directory may be started again after a stop or a kill: same address.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** A running service. */
+export interface Service {
+  /** The service itself, to be killed by tests; `stop` ends it in order. */
+  readonly pid: number
+  /** Asks it to end, waits, and kills it after 15 s. */
+  stop(): Promise<void>
+}
+
+/** What both launchers take. */
+export interface ServiceOptions {
+  /** Data, configuration and log of the service; created when absent. */
+  readonly directory: string
+  /** Default: a free one, or the one the directory was first started on. */
+  readonly port?: number
+  /** The service ends when this process does (default: this one). */
+  readonly ownerPid?: number
+  /** Remove the directory once the owner is gone (default false). */
+  readonly temporary?: boolean
+}
+
+const KAFKA_VERSION = '4.3.1'
+const ROOT = join(import.meta.dirname, '../..')
+const CACHE = join(ROOT, '.cache/kafka')
+const READY_MS = 60_000
+const STOP_MS = 15_000
+
+/** Ends the child when the owner is gone, and says the child's pid first. Arguments: owner, directory to remove or '', command. */
+const SUPERVISOR = `
+owner=$1; remove=$2; shift 2
+"$@" & child=$!
+echo $child
+( while kill -0 $owner 2>/dev/null && kill -0 $child 2>/dev/null; do sleep 1; done
+  kill -0 $owner 2>/dev/null || { kill -9 $child 2>/dev/null; [ -n "$remove" ] && sleep 1 && rm -rf "$remove"; } ) >/dev/null &
+wait $child
+`
+
+/** Runs a command to its end; its output, or an error in one sentence that names the Debian package when it is missing. */
+async function run(command: string, args: readonly string[], debianPackage: string): Promise<string> {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += String(chunk)))
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', () =>
+      reject(new Error(`${command} is missing: install it with \`apt-get install ${debianPackage}\`.`)),
+    )
+    child.once('close', resolve)
+  })
+  if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}:\n${output.trim().slice(-2_000)}`)
+  return output
+}
+
+/** Starts `command` under the supervisor; output goes to `logPath`. */
+async function supervise(
+  command: readonly string[],
+  logPath: string,
+  options: ServiceOptions,
+): Promise<{ pid: number; ended: () => boolean; shell: ChildProcess }> {
+  const log = openSync(logPath, 'a')
+  const owner = String(options.ownerPid ?? process.pid)
+  const shell = spawn(
+    'sh',
+    ['-c', SUPERVISOR, 'sh', owner, options.temporary === true ? options.directory : '', ...command],
+    {
+      stdio: ['ignore', 'pipe', log],
+      detached: true,
+    },
+  )
+  const pid = await new Promise<number>((resolve, reject) => {
+    shell.once('error', reject)
+    shell.stdout!.once('data', (chunk) => resolve(Number(String(chunk).split('\n')[0])))
+  })
+  shell.stdout!.resume()
+  shell.unref()
+  ;(shell.stdout as unknown as { unref(): void }).unref()
+  let over = false
+  shell.once('exit', () => (over = true))
+  return { pid, ended: () => over, shell }
+}
+
+/** Waits until `probe` succeeds; tells the end of the service's log when it dies or takes too long. */
+async function untilReady(
+  name: string,
+  logPath: string,
+  ended: () => boolean,
+  probe: () => Promise<boolean>,
+): Promise<void> {
+  const deadline = performance.now() + READY_MS
+  while (!(await probe())) {
+    if (ended() || performance.now() > deadline) {
+      const tail = readFileSync(logPath, 'utf8').trim().slice(-2_000)
+      throw new Error(`${name} ${ended() ? 'ended' : 'did not get ready'} while starting:\n${tail}`)
+    }
+    await sleep(50)
+  }
+}
+
+/** Sends a line and answers whether the reply begins with `expected`; an empty line only connects. */
+function answers(port: number, line: string, expected: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', port })
+    const end = (well: boolean): void => {
+      socket.destroy()
+      resolve(well)
+    }
+    socket.setTimeout(1_000, () => end(false))
+    socket.once('error', () => end(false))
+    socket.once('connect', () => (line === '' ? end(true) : socket.write(line)))
+    socket.once('data', (chunk) => end(String(chunk).startsWith(expected)))
+  })
+}
+
+async function stopProcess(pid: number, ended: () => boolean): Promise<void> {
+  const deadline = performance.now() + STOP_MS
+  for (let signal: NodeJS.Signals = 'SIGTERM'; !ended(); ) {
+    try {
+      process.kill(pid, signal)
+    } catch {
+      // Already gone; its shell follows.
+    }
+    await sleep(50)
+    if (performance.now() > deadline) signal = 'SIGKILL'
+  }
+}
+
+/** A TCP port that is free on loopback now. */
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+/** Kafka's jars, fetched once. @throws Error in one sentence when java or mvn is missing, with Maven's words when it fails */
+async function kafkaJars(): Promise<string> {
+  await run('java', ['-version'], 'openjdk-17-jre-headless')
+  const libs = join(CACHE, `libs-${KAFKA_VERSION}`)
+  if (existsSync(libs)) return libs
+  const partial = `${libs}.${process.pid}`
+  const pom = join(import.meta.dirname, 'pom.xml')
+  await run('mvn', ['-q', '-B', '-f', pom, 'dependency:copy-dependencies', `-DoutputDirectory=${partial}`], 'maven')
+  try {
+    renameSync(partial, libs)
+  } catch (error) {
+    // Another process was faster.
+    if (!existsSync(libs)) throw error
+    rmSync(partial, { recursive: true, force: true })
+  }
+  return libs
+}
+
+/** Why Kafka cannot be run here, in one sentence; null when it can. */
+export async function kafkaMissing(): Promise<string | null> {
+  try {
+    await kafkaJars()
+    return null
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
+function kafkaProperties(port: number, controllerPort: number, data: string): string {
+  const settings = {
+    'process.roles': 'broker,controller',
+    'node.id': 1,
+    'controller.quorum.bootstrap.servers': `127.0.0.1:${controllerPort}`,
+    'controller.listener.names': 'CONTROLLER',
+    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
+    'listener.security.protocol.map': 'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT',
+    'log.dirs': data,
+    'offsets.topic.replication.factor': 1,
+    'offsets.topic.num.partitions': 4,
+    'transaction.state.log.replication.factor': 1,
+    'transaction.state.log.min.isr': 1,
+    'transaction.state.log.num.partitions': 4,
+    'share.coordinator.state.topic.replication.factor': 1,
+    'share.coordinator.state.topic.min.isr': 1,
+    'group.initial.rebalance.delay.ms': 0,
+    'auto.create.topics.enable': false,
+    'message.max.bytes': 8 * 1024 * 1024,
+    'log.cleaner.dedupe.buffer.size': 8 * 1024 * 1024,
+  }
+  return Object.entries(settings)
+    .map(([name, value]) => `${name}=${value}\n`)
+    .join('')
+}
+
+/**
+ * One Kafka broker (KRaft, one node). About 340 MB of memory and 3 s to start.
+ * @throws Error in one sentence when java or mvn is missing, with the end of its log when it does not start
+ */
+export async function startKafka(options: ServiceOptions): Promise<Service & { readonly brokers: string }> {
+  const { directory } = options
+  const libs = await kafkaJars()
+  const java = ['-cp', join(libs, '*'), '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn']
+  const properties = join(directory, 'server.properties')
+  mkdirSync(directory, { recursive: true })
+  if (!existsSync(properties)) {
+    const port = options.port ?? (await freePort())
+    const draft = `${properties}.new`
+    writeFileSync(draft, kafkaProperties(port, await freePort(), join(directory, 'data')))
+    const clusterId = `t${randomBytes(16).toString('base64url').slice(1)}`
+    const format = ['kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', draft, '--standalone']
+    await run('java', [...java, '-Xmx128m', '-XX:TieredStopAtLevel=1', ...format], 'openjdk-17-jre-headless')
+    renameSync(draft, properties)
+  }
+  const port = Number(/^listeners=PLAINTEXT:\/\/127\.0\.0\.1:(\d+)/m.exec(readFileSync(properties, 'utf8'))![1])
+  const logPath = join(directory, 'kafka.log')
+  const flags = ['-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
+  const { pid, ended } = await supervise(['java', ...java, ...flags, 'kafka.Kafka', properties], logPath, options)
+  await untilReady('Kafka', logPath, ended, () => answers(port, '', ''))
+  return { brokers: `127.0.0.1:${port}`, pid, stop: () => stopProcess(pid, ended) }
+}
+
+/**
+ * One Redis server as BullMQ needs it: append-only file, no eviction.
+ * @throws Error in one sentence when redis-server is missing, with the end of its log when it does not start
+ */
+export async function startRedis(options: ServiceOptions): Promise<Service & { readonly url: string }> {
+  const { directory } = options
+  await run('redis-server', ['--version'], 'redis-server')
+  mkdirSync(directory, { recursive: true })
+  const portPath = join(directory, 'port')
+  const port = options.port ?? (existsSync(portPath) ? Number(readFileSync(portPath, 'utf8')) : await freePort())
+  writeFileSync(portPath, String(port))
+  const logPath = join(directory, 'redis.log')
+  const settings = {
+    port,
+    bind: '127.0.0.1',
+    dir: directory,
+    appendonly: 'yes',
+    appendfsync: 'everysec',
+    save: '',
+    'maxmemory-policy': 'noeviction',
+    logfile: logPath,
+  }
+  const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)])
+  const { pid, ended } = await supervise(['redis-server', ...args], logPath, options)
+  await untilReady('Redis', logPath, ended, () => answers(port, 'PING\r\n', '+PONG'))
+  return { url: `redis://127.0.0.1:${port}`, pid, stop: () => stopProcess(pid, ended) }
+}
