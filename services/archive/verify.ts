@@ -63,7 +63,8 @@ const REMEDIES: Record<FindingKind, string> = {
   manifest: 'Put the entry back from a copy of the lake; entries behind it are not read until then.',
   hole: 'Put the missing entry and file back from a copy of the lake; while the log holds the range it can be archived again.',
   overlap: 'Keep the entry that was written first and remove the later ones from the chain.',
-  identity: 'The entries come from different topics; keep one topic per lake folder.',
+  identity:
+    'The entry speaks about other records than its place says; put it back from a copy, keep one topic per lake folder.',
   'missing-file': 'Put the file back from a copy of the lake; while the log holds the range it can be archived again.',
   'changed-file':
     'Put back the copy of the file that has the stated hash; while the log holds the range it can be archived again.',
@@ -183,6 +184,10 @@ function checkRanges({ stream, partition, entries }: PartitionChain, findings: F
     }
     if (entry.rows !== entry.next_offset - entry.first_offset) {
       findings.push(finding('rows', place, `${entry.rows} rows for ${entry.next_offset - entry.first_offset} offsets`))
+    }
+    const named = rangeOfFile(entry.file.path)
+    if (named?.first !== entry.first_offset || named.next !== entry.next_offset) {
+      findings.push(finding('identity', place, 'the file has another range in its name'))
     }
     const before = entries[index - 1]
     if (before === undefined) continue
