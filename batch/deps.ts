@@ -12,8 +12,6 @@ export interface BatchDeps {
   readonly definitions: Definitions
   /** Puts a demand barrier into every partition of a stream; returns its id. */
   readonly putBarrier: (stream: string) => Promise<{ readonly id: number }>
-  /** Proves a stream's archive whole; the result is the job's. @throws OperatingError LAKE_DAMAGED */
-  readonly verify: (stream: string) => Promise<unknown>
   /** DuckDB's limits per job. */
   readonly threads: number
   readonly memoryMb: number

@@ -47,7 +47,6 @@ function setUp(loaded: Definitions = definitions, onLake?: MemoryLake) {
     clock: systemClock,
     definitions: loaded,
     putBarrier: () => Promise.reject(new Error('no barrier in this test')),
-    verify: async () => null,
     threads: 1,
     memoryMb: 256,
     temporaryDirectory: null,

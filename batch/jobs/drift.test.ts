@@ -51,7 +51,6 @@ async function setUp(partitions: ShopRecord[][]) {
     clock: systemClock,
     definitions,
     putBarrier: () => Promise.reject(new Error('no barrier in this test')),
-    verify: async () => null,
     threads: 1,
     memoryMb: 256,
     temporaryDirectory: null,

@@ -20,6 +20,7 @@ import {
   UnrecoverableError,
   WaitingError,
 } from 'bullmq'
+import { nextRun } from './cron.ts'
 import { classify, OperatingError } from './errors.ts'
 import type { Clock, JobContext, JobHandler, JobQueue, JobState, JobType, JobView } from './ports.ts'
 
@@ -104,7 +105,10 @@ export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
       ...options,
     }
     this.#disconnect = disconnect
-    this.#queue = new classes.Queue<Payload, unknown>(this.#options.queue, { connection: connections.producer })
+    this.#queue = new classes.Queue<Payload, unknown>(this.#options.queue, {
+      connection: connections.producer,
+      settings: { repeatStrategy },
+    })
     this.#queue.on('error', (error) => this.#report(error))
   }
 
@@ -217,6 +221,7 @@ export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
         stalledInterval: lockMs,
         maxStalledCount: STALLS_MAX,
         settings: {
+          repeatStrategy,
           backoffStrategy: (attempts, _type, error) =>
             failureOf(error)?.retry === 'now'
               ? 0
@@ -419,6 +424,10 @@ export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
     this.#options.onError?.(error instanceof OperatingError ? error : queueFailed(error))
   }
 }
+
+/** When a schedule runs next, for BullMQ: see cron.ts on why not its own. */
+const repeatStrategy = (after: number, options: { pattern?: string; tz?: string }): number =>
+  nextRun({ pattern: options.pattern!, zone: options.tz! }, after)
 
 interface Failure {
   readonly code: string
