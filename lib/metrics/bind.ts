@@ -5,7 +5,6 @@
  * Only what both readers compute exactly alike is let through (supported.ts); everything else is refused by name, with the
  * list. Silent casts of DuckDB become `cast` nodes, so that nothing is left to inference later.
  */
-import { assert } from '#core/assert.ts'
 import type { FlatField } from '#format/avro-schema.ts'
 import { BindProblem, buildTree } from './build-tree.ts'
 import {
@@ -211,10 +210,14 @@ async function finish(sql: SqlEngine, scope: Scope, raw: Node): Promise<Node> {
   const settled = settle(raw)
   const [described] = await describe(sql, scope, [settled])
   const type = parseSqlType(described!)
-  assert(
-    type !== null && sameType(type, settled.type),
-    `${printSql(settled)} is ${described}, bound as ${sqlTypeText(settled.type)}`,
-  )
+  if (type === null || !sameType(type, settled.type)) {
+    throw new BindProblem(
+      'EXPRESSION_TYPE',
+      `${printSql(settled)} is ${described}, and ${sqlTypeText(settled.type)} inside an expression`,
+      'Cast its literals explicitly.',
+      null,
+    )
+  }
   return settled
 }
 

@@ -3,6 +3,8 @@
  * per row, except for BigInts of the exact variant. Texts are UTF-8 and are compared by their bytes, as DuckDB does.
  */
 
+import { decimalText } from '#core/present.ts'
+
 /** Growing buffer for computed texts of one chunk. `base` bytes at the start hold the expression's constants. */
 export class Scratch {
   bytes: Uint8Array
@@ -151,16 +153,11 @@ export function decimalToDouble(value: bigint, factor: bigint): number {
 }
 
 /** An unscaled integer as text with its point. */
-export function decimalDigits(value: number | bigint, scale: number): string {
-  const negative = value < 0
-  const digits = (negative ? -value : value).toString().padStart(scale + 1, '0')
-  const text = scale === 0 ? digits : `${digits.slice(0, -scale)}.${digits.slice(-scale)}`
-  return negative ? `-${text}` : text
-}
+export const decimalDigits = (value: number | bigint, scale: number): string => decimalText(BigInt(value), scale)
 
 /** DuckDB's order of doubles: NaN is equal to itself and above everything. */
 export function compareDoubles(a: number, b: number): number {
-  return a < b ? -1 : a > b ? 1 : a === b ? 0 : a === a ? -1 : b === b ? 1 : 0
+  return a < b ? -1 : a > b ? 1 : a === b ? 0 : !Number.isNaN(a) ? -1 : Number.isNaN(b) ? 0 : 1
 }
 
 /** Ends the chunk: an exact result has left its type. */

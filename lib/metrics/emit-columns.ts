@@ -11,8 +11,8 @@ import { assert, unreachable } from '#core/assert.ts'
 import { SAFE_MAX } from '#core/columns.ts'
 import { type Node, type SqlType, walk } from './expression.ts'
 
-/** What a loop yields: a 0/1 mask, or a column of a kind. */
-export type Role = 'mask' | 'column'
+/** What a loop yields: a 0/1 mask (of the metric's `where`, or of a measure's filter), or a column. */
+export type Role = 'where' | 'filter' | 'column'
 
 /** A row's value in the generated source: `value` (or the range for texts) and `isNull`, null when it never is. */
 interface Value {
@@ -43,7 +43,7 @@ export function emitLoop(
   variant: { exact: boolean; nulls: boolean; fields: readonly string[] },
 ): Emitted {
   const emitter = new Emitter(variant.exact, variant.nulls, variant.fields)
-  const result = emitter.emit(root)
+  const result = emitter.emit(root, role === 'where')
   emitter.output(root.type, role, result)
   return emitter.finish()
 }
@@ -148,8 +148,12 @@ class Emitter {
     }
   }
 
-  /** Emits the statements of a node and says where its value is. */
-  emit(node: Node): Value {
+  /**
+   * Emits the statements of a node and says where its value is. `select`: DuckDB evaluates this condition over a selection of
+   * rows (`where`, and what follows `when`), where AND and OR leave out rows already decided; elsewhere they evaluate every
+   * operand. It shows only in which rows can overflow.
+   */
+  emit(node: Node, select = false): Value {
     switch (node.op) {
       case 'literal':
         return this.#literal(node)
@@ -184,8 +188,9 @@ class Emitter {
       case 'or':
         return this.#junction(
           node.op === 'and',
-          node.args.map((arg) => () => this.emit(arg)),
+          node.args.map((arg) => () => this.emit(arg, select)),
           this.#nullable(node),
+          select,
         )
       case 'not': {
         const [arg] = node.args.map((child) => this.emit(child)) as [Value]
@@ -428,31 +433,31 @@ class Emitter {
     const value = this.emit(input)
     const above = () => this.#compareValues('>=', [input, lower], [value, this.emit(lower)])
     const below = () => this.#compareValues('<=', [input, upper], [value, this.emit(upper)])
-    return this.#junction(true, [above, below], this.#nullable(node))
+    return this.#junction(true, [above, below], this.#nullable(node), false)
   }
 
   #in(node: Extract<Node, { op: 'in' }>): Value {
     const [input, ...items] = node.args as [Node, ...Node[]]
     const value = this.emit(input)
     const tests = items.map((item) => () => this.#compareValues('=', [input, item], [value, this.emit(item)]))
-    const found = this.#junction(false, tests, this.#nullable(node))
+    const found = this.#junction(false, tests, this.#nullable(node), false)
     return node.negated ? Emitter.#scalar(`!${found.value}`, found.isNull) : found
   }
 
-  /** AND and OR with three values; later operands are not evaluated once the result is known. */
-  #junction(and: boolean, operands: readonly (() => Value)[], nullable: boolean): Value {
+  /** AND and OR with three values; `lazy` leaves later operands out once the result is known. */
+  #junction(and: boolean, operands: readonly (() => Value)[], nullable: boolean, lazy: boolean): Value {
     const v = this.#name('v')
     const n = nullable ? this.#name('n') : null
     this.#say(`let ${v} = ${and}`)
     if (n !== null) this.#say(`let ${n} = false`)
     for (const [at, operand] of operands.entries()) {
-      if (at > 0) this.#say(`if (${and ? v : `!${v}`}) {`)
+      if (lazy && at > 0) this.#say(`if (${and ? v : `!${v}`}) {`)
       const value = operand()
       const decide = `if (${and ? `!${value.value}` : value.value}) ${v} = ${!and}`
       if (value.isNull === null || n === null) this.#say(decide)
       else this.#say(`if (${value.isNull}) ${n} = true; else ${decide}`)
     }
-    for (let at = 1; at < operands.length; at++) this.#say('}')
+    if (lazy) this.#say('}'.repeat(operands.length - 1))
     if (n !== null) this.#say(`if (${v} !== ${and}) ${n} = false`)
     return Emitter.#scalar(v, n)
   }
@@ -461,7 +466,7 @@ class Emitter {
     const result = this.#declare(node.type, this.#nullable(node))
     const checks = (node.args.length - 1) / 2
     for (let at = 0; at < checks; at++) {
-      const when = this.emit(node.args[at * 2]!)
+      const when = this.emit(node.args[at * 2]!, true)
       this.#say(`if (${when.isNull === null ? '' : `!${when.isNull} && `}${when.value}) {`)
       this.#assign(node.type, result, this.emit(node.args[at * 2 + 1]!))
       this.#say('} else {')
@@ -580,7 +585,7 @@ class Emitter {
   /** Stores the row's result. Null rows hold 0 or an empty range. */
   output(type: SqlType, role: Role, result: Value): void {
     const { isNull, value } = result
-    if (role === 'mask') {
+    if (role !== 'column') {
       this.#say(`mask[i] = ${isNull === null ? '' : `!${isNull} && `}${value} ? 1 : 0`)
       return
     }

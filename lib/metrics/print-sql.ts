@@ -3,6 +3,7 @@
  * exactly the types the tree states. Division by zero is null (`nullif` of the divisor): DuckDB alone would give infinity.
  */
 import { unreachable } from '#core/assert.ts'
+import { decimalText } from '#core/present.ts'
 import { type Node, type SqlType, sqlTypeText } from './expression.ts'
 
 /** Placeholder type of a node that the binder has not typed yet; a null literal of it prints as bare NULL. */
@@ -12,14 +13,6 @@ export const UNTYPED: SqlType = { base: 'int', bits: 0, precision: 0, scale: 0 }
 export const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`
 /** A text literal. */
 export const quoteText = (text: string): string => `'${text.replaceAll("'", "''")}'`
-
-/** An unscaled integer as decimal text: (125n, 2) → `1.25`. */
-export function decimalText(unscaled: bigint, scale: number): string {
-  const negative = unscaled < 0n
-  const digits = (negative ? -unscaled : unscaled).toString().padStart(scale + 1, '0')
-  const text = scale === 0 ? digits : `${digits.slice(0, -scale)}.${digits.slice(-scale)}`
-  return negative ? `-${text}` : text
-}
 
 /** The expression as SQL. */
 export function printSql(node: Node): string {

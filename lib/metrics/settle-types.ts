@@ -75,6 +75,22 @@ const INT_DIGITS: Readonly<Record<number, number>> = { 8: 3, 16: 5, 32: 10, 64: 
 const digitsBeforePoint = (type: SqlType): number =>
   type.base === 'int' ? INT_DIGITS[type.bits]! : type.precision - type.scale
 
+/** What an operation yields, whatever its operands; DuckDB says otherwise for some literals. */
+const YIELDS: Readonly<Record<string, SqlType['base']>> = {
+  compare: 'bool',
+  and: 'bool',
+  or: 'bool',
+  not: 'bool',
+  'is null': 'bool',
+  in: 'bool',
+  between: 'bool',
+  match: 'bool',
+  concat: 'text',
+  substring: 'text',
+  length: 'int',
+  strlen: 'int',
+}
+
 function settleNode(node: Node): Node {
   if (!('args' in node)) return node
   const before = node.args as Node[]
@@ -85,6 +101,8 @@ function settleNode(node: Node): Node {
     return node
   }
   const [first] = args as [Node]
+  const yields = Object.hasOwn(YIELDS, node.op) ? YIELDS[node.op]! : null
+  if (yields !== null && node.type.base !== yields) mismatch(node, args)
   switch (node.op) {
     case 'arithmetic': {
       if (node.symbol === '/') return set(numbers(node, args).map((arg) => coerce(arg, FLOAT, node)))
@@ -173,7 +191,8 @@ function settleRounding(
 
 function settleCast(node: Extract<Node, { op: 'cast' }>, arg: Node, set: (args: Node[]) => Node): Node {
   if (isNullLiteral(arg)) return { op: 'literal', value: null, type: node.type }
-  if (sameType(arg.type, node.type)) return arg
+  // A bare literal would take on the type of its surroundings.
+  if (sameType(arg.type, node.type) && arg.op !== 'literal') return arg
   const from = arg.type.base
   const into = node.type.base
   const numeric = isNumeric(arg.type)

@@ -48,9 +48,7 @@ interface Evaluator {
 
 const ALL_VALID = new Uint8Array(CHUNK_ROWS).fill(1)
 const NOTHING_U8 = new Uint8Array(0)
-const NOTHING_F64 = new Float64Array(0)
 const NOTHING_I64 = new BigInt64Array(0)
-const NOTHING_I32 = new Int32Array(0)
 
 const KINDS: Readonly<Record<SqlType['base'], ColumnKind>> = {
   int: 'int64',
@@ -82,12 +80,12 @@ class Expression implements Evaluator {
     this.#inputs = []
     const { type } = node
     const integer = type.base === 'int' || type.base === 'decimal'
-    this.mask = role === 'mask' ? new Uint8Array(CHUNK_ROWS) : NOTHING_U8
+    this.mask = role === 'column' ? NOTHING_U8 : new Uint8Array(CHUNK_ROWS)
     this.column = allocateColumn(
       { name: '', kind: KINDS[type.base], nullable: true, precision: type.precision, scale: type.scale },
-      role === 'mask' ? 0 : CHUNK_ROWS,
+      role === 'column' ? CHUNK_ROWS : 0,
     )
-    this.#valid = role === 'mask' ? NOTHING_U8 : new Uint8Array(CHUNK_ROWS)
+    this.#valid = role === 'column' ? new Uint8Array(CHUNK_ROWS) : NOTHING_U8
     this.#wide = role === 'column' && integer ? new BigInt64Array(CHUNK_ROWS) : NOTHING_I64
   }
 
@@ -134,6 +132,8 @@ class Expression implements Evaluator {
     const known = this.#variants[at]
     if (known !== undefined) return known
     const emitted = emitLoop(this.#node, this.#role, { exact, nulls, fields: this.#fields })
+    // The text holds names we made, numbers and typed literals of a checked tree; texts and patterns are passed as bytes.
+    // oxlint-disable-next-line typescript/no-implied-eval
     const make = new Function('H', 'ALL', emitted.source) as (helpers: typeof runtime, all: Uint8Array) => Loop
     const compiled = {
       loop: make(runtime, ALL_VALID),
@@ -164,8 +164,8 @@ function createReader(metric: BoundMetric, fields: readonly string[]): MetricRea
     }
     return expression
   }
-  const where = metric.where === null ? null : new Expression(metric.where, 'mask', fields)
-  const filters = metric.measures.map(({ filter }) => (filter === null ? null : share(filter, 'mask')))
+  const where = metric.where === null ? null : new Expression(metric.where, 'where', fields)
+  const filters = metric.measures.map(({ filter }) => (filter === null ? null : share(filter, 'filter')))
   // Computed: the expression's own column. Plain: index of the field whose column is handed through.
   const source = (node: Node, copyFloat: boolean): Expression | number =>
     node.op === 'column' && !(copyFloat && node.type.base === 'float')

@@ -132,12 +132,14 @@ function partialOf(
 /** DECIMAL(38, s) or HUGEINT → HUGEINT, exact: the part before the point and the part behind it apart, since x * 10^s could leave 38 digits. */
 function unscaledSum(value: string, scale: number): string {
   if (scale === 0) return `${value}::HUGEINT`
-  const power = `1${'0'.repeat(scale)}`
-  return `(floor(${value})::HUGEINT * ${power}::HUGEINT + ((${value} - floor(${value}))::DECIMAL(18,${scale}) * ${power}::DECIMAL(${scale + 1},0))::HUGEINT)`
+  return `(floor(${value})::HUGEINT * 1${'0'.repeat(scale)}::HUGEINT + ${shifted(`(${value} - floor(${value}))`, scale)}::HUGEINT)`
 }
 
-/** DECIMAL(≤ 18, s) → BIGINT, exact: the product has at most 37 digits. */
+/** DECIMAL(≤ 18, s) → BIGINT, exact. */
 function unscaledValue(value: string, scale: number): string {
-  if (scale === 0) return `${value}::BIGINT`
-  return `(${value}::DECIMAL(18,${scale}) * 1${'0'.repeat(scale)}::DECIMAL(${scale + 1},0))::BIGINT`
+  return scale === 0 ? `${value}::BIGINT` : `${shifted(value, scale)}::BIGINT`
 }
+
+/** value * 10^s for a value of at most 18 digits. As DECIMAL(38, s), or DuckDB would multiply within 18 digits and overflow. */
+const shifted = (value: string, scale: number): string =>
+  `(${value}::DECIMAL(38,${scale}) * 1${'0'.repeat(scale)}::DECIMAL(${scale + 1},0))`
