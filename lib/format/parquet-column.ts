@@ -149,25 +149,37 @@ export class ColumnBuilder {
     }
   }
 
-  /** Appends one number `times` times; null only in a nullable column. */
-  appendNumber(value: number | null, times: number): void {
-    const cell = new Float64Array(Math.min(times, PAGE_ROWS)).fill(value ?? 0)
-    const valid = value === null ? new Uint8Array(cell.length) : null
-    for (let left = times; left > 0; left -= cell.length) {
-      this.appendNumbers(cell, valid, 0, Math.min(left, cell.length))
+  /** Appends `times` nulls to a nullable column. */
+  appendNulls(times: number): void {
+    assert(this.spec.nullable || times === 0, `column ${this.spec.name} has no nulls`)
+    for (let left = times; left > 0; ) {
+      const rows = this.#slice(0, left)
+      this.#levels.fill(0, this.#pageRows, this.#pageRows + rows)
+      this.#nulls += rows
+      this.#advance(rows)
+      left -= rows
     }
   }
 
-  /** Appends one byte string `times` times; null only in a nullable column. */
-  appendBytes(value: Uint8Array | null, times: number): void {
-    const length = Math.min(times, 1024)
-    const column = {
-      bytes: value ?? new Uint8Array(0),
-      valid: value === null ? new Uint8Array(length) : null,
-      from: new Int32Array(length),
-      until: new Int32Array(length).fill(value?.length ?? 0),
+  /** Appends one byte string `times` times to a text column. */
+  appendBytes(value: Uint8Array, times: number): void {
+    for (let left = times; left > 0; ) {
+      const index = this.#dictionaryOn ? this.#dictionary.indexOf(value, 0, value.length) : -1
+      if (index < 0 && this.#dictionaryOn) {
+        this.#dictionaryOn = false
+        if (this.#pageRows > 0) this.#sealPage('dictionary')
+      }
+      // A plain page may end early by its bytes, so plain values go in one by one.
+      const rows = index < 0 ? 1 : this.#slice(0, left)
+      if (this.spec.nullable) this.#levels.fill(1, this.#pageRows, this.#pageRows + rows)
+      if (index < 0) this.#putText(value, 0, value.length)
+      else {
+        this.#indexes.fill(index, this.#pageValues, this.#pageValues + rows)
+        this.#pageValues += rows
+      }
+      this.#advance(rows)
+      left -= rows
     }
-    for (let left = times; left > 0; left -= length) this.appendTexts(column, 0, Math.min(left, length))
   }
 
   /** Ends the row group: its pages and bounds. The builder is empty afterwards. */

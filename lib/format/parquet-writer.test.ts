@@ -194,6 +194,30 @@ describe('parquet writer', () => {
     expect(await readBack(bytes)).toEqual(rows)
   })
 
+  it('repeated values and nulls are what the same rows one by one would be', async () => {
+    const columns = [column('a', 'string'), column('b', 'bytes')]
+    const values = (row: number): Value[] => [row < 21_000 ? 'same' : null, row % 2 === 0 ? Uint8Array.of(1) : null]
+    const rows = Array.from({ length: 45_000 }, (_, row) => values(row))
+    rows.push([`long ${'x'.repeat(200)}`, Uint8Array.of(2)], ['same', null])
+    const parts: Buffer[] = []
+    const writer = createParquetWriter(columns, { write: async (bytes) => void parts.push(Buffer.from(bytes)) })
+    for (let at = 0; at < rows.length; at += 1000) {
+      const slice = rows.slice(at, at + 1000)
+      for (const [index, target] of writer.columns.entries()) {
+        for (let from = 0, until = 0; from < slice.length; from = until) {
+          const value = slice[from]![index]!
+          while (until < slice.length && slice[until]![index] === value) until++
+          if (value === null) target.appendNulls(until - from)
+          else target.appendBytes(typeof value === 'string' ? Buffer.from(value) : (value as Uint8Array), until - from)
+        }
+      }
+      await writer.endRows(slice.length)
+    }
+    await writer.finish()
+    expect(await readBack(Buffer.concat(parts))).toEqual(rows)
+    expect(Buffer.concat(parts).equals(await fileOf(columns, rows, () => 1000))).toBe(true)
+  })
+
   it('equal rows in equal slices give equal bytes', async () => {
     const rows = Array.from({ length: 3000 }, (_, row) => randomRow(generator(row), row, false))
     expect((await fileOf(ALL, rows, () => 700)).equals(await fileOf(ALL, rows, () => 700))).toBe(true)
@@ -219,7 +243,8 @@ describe('parquet writer', () => {
       const count = Math.min(CHUNK_ROWS, total - at)
       for (let i = 0; i < count; i++) values[i] = at + i
       writer.columns[0]!.appendNumbers(values, null, 0, count)
-      writer.columns[1]!.appendNumber(at === 0 ? null : -5, count)
+      if (at === 0) writer.columns[1]!.appendNulls(count)
+      else writer.columns[1]!.appendNumbers(new Float64Array(count).fill(-5), null, 0, count)
       await writer.endRows(count)
     }
     await writer.finish()

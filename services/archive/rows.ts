@@ -72,8 +72,7 @@ const KINDS: Record<RowKind, Uint8Array> = {
   control: utf8.encode('control'),
 }
 /** Schema ids are uint32 on the wire and INTEGER in the lake; ids that no registry gives out come out negative. */
-const schemaCell = (id: number | null): number | null => (id === null ? null : id | 0)
-const watermarkCell = (watermark: number): number | null => (Number.isFinite(watermark) ? watermark : null)
+const schemaCell = (id: number): number => id | 0
 
 /** Headers as the archive keeps them: JSON `[[name, base64 or null]…]`; null without headers. */
 export function headersJson(headers: RawRecord['headers']): Uint8Array | null {
@@ -144,11 +143,11 @@ export class ArchiveRows {
     this.#repeat(2, epoch, count)
     this.#repeat(3, chunk.arrivalMs, count)
     at[4]!.appendBytes(KINDS[kind], count)
-    at[5]!.appendBytes(null, count)
-    this.#repeat(6, chunk.schemaId | 0, count)
+    at[5]!.appendNulls(count)
+    this.#repeat(6, schemaCell(chunk.schemaId), count)
     at[7]!.appendColumn(chunk.keys!, from, until)
     this.#headers(chunk.headers!, from, until)
-    at[9]!.appendBytes(null, count)
+    at[9]!.appendNulls(count)
     at[10]!.appendNumbers(chunk.eventTimes, null, from, until)
     // The watermark only grows: when the first row has one, all have.
     const valid = Number.isFinite(watermarks[from]!) ? null : this.#flags
@@ -198,15 +197,19 @@ export class ArchiveRows {
   #headers(column: Column, from: number, until: number): void {
     const target = this.#writer.columns[8]!
     const { valid } = column
-    if (valid !== null && !valid.subarray(from, until).includes(1)) {
-      target.appendBytes(null, until - from)
-      return
-    }
+    let nulls = 0
     for (let row = from; row < until; row++) {
       const isNull = valid !== null && valid[row] === 0
-      const headers = isNull ? [] : readHeaderBlock(column.bytes, column.from[row]!, column.until[row]!)
-      target.appendBytes(headersJson(headers), 1)
+      const json = isNull ? null : headersJson(readHeaderBlock(column.bytes, column.from[row]!, column.until[row]!))
+      if (json === null) {
+        nulls++
+        continue
+      }
+      target.appendNulls(nulls)
+      target.appendBytes(json, 1)
+      nulls = 0
     }
+    target.appendNulls(nulls)
   }
 
   async #single(
@@ -222,23 +225,25 @@ export class ArchiveRows {
     },
   ): Promise<void> {
     const at = this.#writer.columns
-    at[0]!.appendNumber(this.#partition, 1)
-    at[1]!.appendNumber(row.offset, 1)
-    at[2]!.appendNumber(row.epoch, 1)
-    at[3]!.appendNumber(row.arrivalMs, 1)
-    at[4]!.appendBytes(KINDS[kind], 1)
-    at[5]!.appendBytes(row.reason, 1)
-    at[6]!.appendNumber(schemaCell(row.schemaId), 1)
-    at[7]!.appendBytes(row.key, 1)
-    at[8]!.appendBytes(row.headers, 1)
-    at[9]!.appendBytes(row.raw, 1)
-    at[10]!.appendNumber(null, 1)
-    at[11]!.appendNumber(watermarkCell(row.watermark), 1)
-    for (let index = 0; index < this.#fields; index++) {
-      const column = at[12 + index]!
-      if (column.spec.type === 'string' || column.spec.type === 'bytes') column.appendBytes(null, 1)
-      else column.appendNumber(null, 1)
+    const bytes = (column: number, value: Uint8Array | null): void => {
+      if (value === null) at[column]!.appendNulls(1)
+      else at[column]!.appendBytes(value, 1)
     }
+    this.#repeat(0, this.#partition, 1)
+    this.#repeat(1, row.offset, 1)
+    this.#repeat(2, row.epoch, 1)
+    this.#repeat(3, row.arrivalMs, 1)
+    bytes(4, KINDS[kind])
+    bytes(5, row.reason)
+    if (row.schemaId === null) at[6]!.appendNulls(1)
+    else this.#repeat(6, schemaCell(row.schemaId), 1)
+    bytes(7, row.key)
+    bytes(8, row.headers)
+    bytes(9, row.raw)
+    at[10]!.appendNulls(1)
+    if (Number.isFinite(row.watermark)) this.#repeat(11, row.watermark, 1)
+    else at[11]!.appendNulls(1)
+    for (let index = 0; index < this.#fields; index++) at[12 + index]!.appendNulls(1)
     await this.#writer.endRows(1)
   }
 }
