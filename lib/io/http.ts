@@ -193,7 +193,9 @@ function registerHealth(app: HttpApp, options: HttpOptions): void {
 /** Turns anything thrown into a problem. What is not known shows nothing but the id of its log line. */
 export function problemOf(error: unknown, id?: string): Problem {
   if (error instanceof OperatingError) {
-    const found = problem(error.code, error.message, error.hint)
+    const { field } = error.context
+    const named = problem(error.code, error.message, error.hint)
+    const found = typeof field === 'string' ? { ...named, field } : named
     return id === undefined || found.status < 500 ? found : { ...found, id }
   }
   const known = error as Partial<FastifyError> & { statusCode?: number }

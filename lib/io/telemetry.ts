@@ -115,10 +115,18 @@ export interface Telemetry {
 
 const BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
 
+/** How telemetry is made. */
+export interface TelemetryOptions {
+  /** Also the series of Node itself; default true. */
+  readonly process?: boolean
+  /** Told what a collector threw; default: it is passed over. */
+  readonly onError?: (error: unknown) => void
+}
+
 /** Telemetry with all series of the table; `process` also adds those of Node itself (memory, event loop, garbage collection). */
-export function createTelemetry(options: { process: boolean; onError: (error: unknown) => void }): Telemetry {
+export function createTelemetry(options: TelemetryOptions = {}): Telemetry {
   const registry = new Registry()
-  if (options.process) collectDefaultMetrics({ register: registry })
+  if (options.process ?? true) collectDefaultMetrics({ register: registry })
   const gauges = new Map<string, Gauge<string>>()
   const counters = new Map<string, Counter<string>>()
   const histograms = new Map<string, Histogram<string>>()
@@ -140,7 +148,7 @@ export function createTelemetry(options: { process: boolean; onError: (error: un
         try {
           await collect()
         } catch (error) {
-          options.onError(error)
+          options.onError?.(error)
         }
       }
       return registry.metrics()

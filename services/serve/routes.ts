@@ -3,20 +3,23 @@
  * A query is answered from the cache while the state has not changed; refusals are problem bodies (Q3).
  */
 import { Type } from 'typebox'
-import { formatDuration, NO_WATERMARK } from '#core/time.ts'
 import { type HttpApp, problemResponse } from '#io/http.ts'
 import type { Clock } from '#io/ports.ts'
 import type { Telemetry } from '#io/telemetry.ts'
+import type { Definitions } from '#metrics/definition.ts'
 import { computeAnswer, refusalError } from './answer.ts'
+import { describeMetric, describeStream } from './describe.ts'
 import { startLive } from './live.ts'
 import { formOf, render } from './render.ts'
 import { invalid, parseQuery, QUERY_FIELDS, type RawQuery } from './request.ts'
-import type { Answer, ServedMetric } from './served-metric.ts'
+import type { Answer } from './served-metric.ts'
 import type { Serve } from './start.ts'
+import { webRoutes } from './web.ts'
 
 /** What the routes need. */
 export interface ServeRoutesDeps {
   readonly serve: Serve
+  readonly definitions: Pick<Definitions, 'streams'>
   readonly telemetry: Telemetry
   readonly clock: Clock
 }
@@ -49,7 +52,7 @@ const answered: unknown = {
   },
 }
 
-/** Adds the routes. Live connections end with the app. */
+/** Adds the routes and the start page. Live connections end with the app. */
 export async function serveRoutes(app: HttpApp, deps: ServeRoutesDeps): Promise<void> {
   const { serve, telemetry, clock } = deps
   const live = startLive({ serve, clock })
@@ -91,14 +94,14 @@ export async function serveRoutes(app: HttpApp, deps: ServeRoutesDeps): Promise<
 
   app.get('/v1/metrics', { schema: { summary: 'All metrics', tags: ['metrics'], response: problems } }, (_, reply) => {
     void reply.header('cache-control', 'no-store')
-    return { metrics: serve.metrics.map((served) => describe(serve, served)) }
+    return { metrics: serve.metrics.map((served) => describeMetric(serve, served)) }
   })
   app.get(
     '/v1/metrics/:metric',
     { schema: { summary: 'One metric', tags: ['metrics'], params, response: problems } },
     (request, reply) => {
       void reply.header('cache-control', 'no-store')
-      return describe(serve, serve.metric(request.params.metric))
+      return describeMetric(serve, serve.metric(request.params.metric))
     },
   )
   app.get(
@@ -154,58 +157,11 @@ export async function serveRoutes(app: HttpApp, deps: ServeRoutesDeps): Promise<
     const text = await telemetry.text()
     return reply.header('content-type', telemetry.contentType).header('cache-control', 'no-store').send(text)
   })
+  app.get('/v1/streams', { schema: { summary: 'All streams', tags: ['streams'], response: problems } }, () => ({
+    streams: deps.definitions.streams.map((stream) => describeStream(serve, stream)),
+  }))
+  await webRoutes(app)
 }
 
 /** The body is finished bytes: no serialiser may touch it. */
 const asIs = (payload: unknown): string => payload as string
-
-const isoOf = (instant: number): string | null => (instant === NO_WATERMARK ? null : new Date(instant).toISOString())
-
-/** A metric as `GET /v1/metrics` shows it. */
-function describe(serve: Serve, served: ServedMetric): object {
-  const { definition, store } = served
-  const { layout } = definition
-  const state = store.state()
-  const memory = store.memory()
-  const view = served.adopted
-  const shapes = new Map(layout.dimensions.map((dimension) => [dimension.name, dimension]))
-  return {
-    metric: definition.name,
-    doc: definition.doc,
-    stream: definition.stream.name,
-    mode: definition.mode,
-    generation: definition.generation,
-    where: definition.where,
-    window: { [definition.window.kind]: formatDuration(definition.window.sizeMs) },
-    allowed_lateness: formatDuration(definition.allowedLatenessMs),
-    dimensions: definition.dimensions.map(({ name, sql }) => ({
-      name,
-      sql,
-      type: shapes.get(name)!.kind,
-      scale: shapes.get(name)!.scale,
-    })),
-    measures: definition.measures.map(({ name, sql, type, scale }) => ({ name, sql, type, scale })),
-    derived: definition.derived.map(({ name, sql }) => ({ name, sql })),
-    tolerance: definition.tolerance,
-    cut: state.cut,
-    offsets: state.offsets,
-    watermark: isoOf(state.watermark),
-    view:
-      view === null
-        ? null
-        : {
-            cut: view.cut,
-            rows: view.rows,
-            watermark: view.watermark === null ? null : isoOf(view.watermark),
-            published: isoOf(view.published_ms),
-          },
-    pending_cut: store.pendingCut,
-    refusal: serve.refusalOf(served),
-    memory: {
-      entries: memory.entries,
-      groups: memory.groups,
-      bytes: memory.bytes,
-      bytes_per_entry: Math.round(memory.bytesPerEntry),
-    },
-  }
-}

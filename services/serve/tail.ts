@@ -6,10 +6,8 @@
 import { openBatch, readRecord } from '#format/record-batch.ts'
 import { classify } from '#io/errors.ts'
 import type { Clock, EventLog, LogReader } from '#io/ports.ts'
-import type { PartialTags } from '#schemas/partials.ts'
+import { PARTIAL_HEADER, type PartialTags } from '#schemas/partials.ts'
 
-/** Header that carries the tags. */
-const TAGS_HEADER = 'tidemark-partial'
 const POLL_WAIT_MS = 250
 const POLL_BYTES = 8 * 1024 * 1024
 const BACKOFF_MS = { first: 100, most: 5_000 }
@@ -132,6 +130,6 @@ const utf8 = new TextDecoder()
 
 /** Tags of a record; null for a record that has none (not ours). */
 function tagsOf(headers: readonly (readonly [string, Uint8Array | null])[]): PartialTags | null {
-  const found = headers.find(([name]) => name === TAGS_HEADER)?.[1] ?? null
+  const found = headers.find(([name]) => name === PARTIAL_HEADER)?.[1] ?? null
   return found === null ? null : (JSON.parse(utf8.decode(found)) as PartialTags)
 }

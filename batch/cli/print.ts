@@ -1,0 +1,63 @@
+/** Tables and values for a terminal: at most 80 columns, or as many as it has when they are fewer. Long cells end with `…`. */
+import Table from 'cli-table3'
+
+const WIDTH_MAX = 80
+/** Spaces around a cell and between two. */
+const PADDING = 2
+const CELL_MIN = 6
+
+/** A value as text: null as `–`, objects as JSON. */
+export function show(value: unknown): string {
+  if (value === null || value === undefined) return '–'
+  if (typeof value === 'string') return value
+  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return String(value)
+  return JSON.stringify(value)
+}
+
+/** A table of rows under a head. Columns of numbers are set right. The widest columns give way first. */
+export function tableOf(
+  head: readonly string[],
+  rows: readonly (readonly unknown[])[],
+  width = process.stdout.columns || WIDTH_MAX,
+): string {
+  if (rows.length === 0) return '(none)'
+  const cells = rows.map((row) => row.map((cell) => show(cell).replaceAll(/\s+/g, ' ')))
+  const widths = head.map((name, at) => Math.max(name.length, ...cells.map((row) => row[at]!.length)) + PADDING)
+  const room = Math.min(width, WIDTH_MAX)
+  for (let total = widths.reduce((sum, one) => sum + one, 0); total > room; total--) {
+    const widest = widths.indexOf(Math.max(...widths))
+    if (widths[widest]! <= CELL_MIN) break
+    widths[widest]!--
+  }
+  const none = {
+    top: '',
+    'top-mid': '',
+    'top-left': '',
+    'top-right': '',
+    bottom: '',
+    'bottom-mid': '',
+    'bottom-left': '',
+    'bottom-right': '',
+  }
+  const table = new Table({
+    head: [...head],
+    colWidths: widths,
+    colAligns: head.map((_, at) =>
+      rows.every((row) => typeof row[at] === 'number' || row[at] === null) ? 'right' : 'left',
+    ),
+    chars: { ...none, left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '' },
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': PADDING },
+  })
+  table.push(...cells)
+  return table
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n')
+}
+
+/** `name: value` lines. */
+export const linesOf = (object: Readonly<Record<string, unknown>>): string =>
+  Object.entries(object)
+    .map(([name, value]) => `${name}: ${show(value)}`)
+    .join('\n')
