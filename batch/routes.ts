@@ -5,7 +5,7 @@
 import { type Static, Type } from 'typebox'
 import { OperatingError } from '#io/errors.ts'
 import { type HttpApp, problemOf, problemResponse } from '#io/http.ts'
-import type { Clock, JobQueue, JobView, Lake } from '#io/ports.ts'
+import type { Clock, JobQueue, JobType, JobView, Lake } from '#io/ports.ts'
 import { readViews, rollbackView } from '#io/views.ts'
 import type { Definitions } from '#metrics/definition.ts'
 import { type DriftReport, driftPath } from '#schemas/drift.ts'
@@ -20,7 +20,7 @@ export interface BatchRoutesDeps {
   readonly clock: Clock
 }
 
-const TYPES = [
+const TYPES: readonly JobType[] = [
   'build-view',
   'drift',
   'replay',
@@ -30,7 +30,7 @@ const TYPES = [
   'restore',
   'redrive',
   'export',
-] as const
+]
 /** Fields of the types that can be run; the other types are refused until they exist. */
 const FIELDS: Readonly<Record<string, readonly string[] | undefined>> = {
   'build-view': ['metric', 'days', 'cut'],
@@ -54,9 +54,10 @@ const jobSchema = Type.Object(
   },
   { title: 'Job' },
 )
+const jobType = Type.Unsafe<JobType>({ type: 'string', enum: [...TYPES] })
 const newJobSchema = Type.Object(
   {
-    type: Type.Union(TYPES.map((type) => Type.Literal(type))),
+    type: jobType,
     key: Type.Optional(
       Type.String({ minLength: 1, maxLength: 200, description: 'Idempotency key: the same key gives the same job.' }),
     ),
@@ -157,7 +158,7 @@ function jobRoutes(app: HttpApp, { jobs, definitions }: BatchRoutesDeps): void {
         summary: 'Jobs, newest first',
         tags,
         querystring: Type.Object({
-          type: Type.Optional(Type.Union(TYPES.map((type) => Type.Literal(type)))),
+          type: Type.Optional(jobType),
           limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })),
         }),
         response: { 200: Type.Object({ jobs: Type.Array(jobSchema) }), ...problems },

@@ -362,16 +362,19 @@ export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
 
   #change(id: string, change: (job: Stored, state: JobState) => Promise<void>): Promise<JobView> {
     return this.#ask(async () => {
+      const stored = await this.#queue.getJobState(id)
       const job = (await this.#queue.getJob(id)) as Stored | undefined
       if (job === undefined) throw unknownJob(id)
-      await change(job, this.#viewOf(job, await job.getState()).state)
+      await change(job, this.#viewOf(job, stored).state)
       return (await this.#view(id))!
     })
   }
 
   async #view(id: string): Promise<JobView | null> {
+    // State first: what a state promises (a result, an error) is then surely in the job that is read behind it.
+    const state = await this.#queue.getJobState(id)
     const job = (await this.#queue.getJob(id)) as Stored | undefined
-    return job === undefined ? null : this.#viewOf(job, await job.getState())
+    return job === undefined ? null : this.#viewOf(job, state)
   }
 
   #viewOf(job: Stored, stored: string): JobView {
