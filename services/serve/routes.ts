@@ -6,7 +6,6 @@ import { Type } from 'typebox'
 import { type HttpApp, problemResponse } from '#io/http.ts'
 import type { Clock } from '#io/ports.ts'
 import type { Telemetry } from '#io/telemetry.ts'
-import type { Definitions } from '#metrics/definition.ts'
 import { computeAnswer, refusalError } from './answer.ts'
 import { describeMetric, describeStream } from './describe.ts'
 import { startLive } from './live.ts'
@@ -19,7 +18,6 @@ import { webRoutes } from './web.ts'
 /** What the routes need. */
 export interface ServeRoutesDeps {
   readonly serve: Serve
-  readonly definitions: Pick<Definitions, 'streams'>
   readonly telemetry: Telemetry
   readonly clock: Clock
 }
@@ -158,7 +156,7 @@ export async function serveRoutes(app: HttpApp, deps: ServeRoutesDeps): Promise<
     return reply.header('content-type', telemetry.contentType).header('cache-control', 'no-store').send(text)
   })
   app.get('/v1/streams', { schema: { summary: 'All streams', tags: ['streams'], response: problems } }, () => ({
-    streams: deps.definitions.streams.map((stream) => describeStream(serve, stream)),
+    streams: serve.streams.map((stream) => describeStream(serve, stream)),
   }))
   await webRoutes(app)
 }

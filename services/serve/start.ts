@@ -13,7 +13,7 @@ import { classify, OperatingError } from '#io/errors.ts'
 import type { Clock, EventLog, Lake } from '#io/ports.ts'
 import type { Telemetry } from '#io/telemetry.ts'
 import { loadViewTable } from '#io/view-table.ts'
-import type { Definitions, MetricDefinition } from '#metrics/definition.ts'
+import type { Definitions, MetricDefinition, StreamDefinition } from '#metrics/definition.ts'
 import type { PartialTags } from '#schemas/partials.ts'
 import { eventsTopic, liveTopic, sealedTopic } from '#schemas/topics.ts'
 import { ServedMetric } from './served-metric.ts'
@@ -37,6 +37,7 @@ export interface ServeDeps {
 /** The running service. */
 export interface Serve {
   readonly metrics: readonly ServedMetric[]
+  readonly streams: readonly StreamDefinition[]
   /** A metric by name. @throws OperatingError METRIC_UNKNOWN */
   metric(name: string): ServedMetric
   /** Why no merged answer of the metric can be given now; null when one can. */
@@ -144,6 +145,7 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
   logger.info({ metrics: metrics.length }, 'serve started')
   return {
     metrics,
+    streams: definitions.streams,
     metric(name) {
       const found = followed.get(name)?.served
       if (found === undefined)
