@@ -11,8 +11,7 @@
  *   append ─┘                                   └─ …
  */
 import { mkdirSync } from 'node:fs'
-import { resolve as absolute, join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import { resolve as absolute } from 'node:path'
 import { BroadcastChannel } from 'node:worker_threads'
 import { assert } from '#core/assert.ts'
 import { LIMITS } from '#core/limits.ts'
@@ -20,6 +19,7 @@ import { readHeader, stampBatch } from '#format/record-batch.ts'
 import { OperatingError } from '#io/errors.ts'
 import { appendUnknown, batchTooLarge, topicUnknown } from '#io/log-errors.ts'
 import { createSqliteReader } from '#io/log-sqlite-reader.ts'
+import { CommitFailed, type LogStore, openStore } from '#io/log-sqlite-store.ts'
 import type { Appended, Clock, EventLog, LogReader, TopicSpec } from '#io/ports.ts'
 import { lockDirectory } from '#io/process-lock.ts'
 
@@ -58,59 +58,8 @@ interface PendingAppend {
 
 /** Bytes after which a transaction is closed although more appends wait: bounds how long a commit holds the thread. */
 const COMMIT_BYTES_MAX = 4 * 1024 * 1024
-/** How long a writer waits for the other threads' transactions. */
-const BUSY_MS_MAX = 30_000
 /** Batches deleted per transaction of a sweep. */
 const SWEEP_BATCHES = 256
-const SQLITE_BUSY = 5
-const SQLITE_FULL = 13
-
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS topics (
-    id INTEGER PRIMARY KEY, topic TEXT NOT NULL UNIQUE, incarnation TEXT NOT NULL,
-    retention_ms INTEGER, cleanup TEXT NOT NULL
-  ) STRICT;
-  CREATE TABLE IF NOT EXISTS partitions (
-    topic_id INTEGER NOT NULL, partition INTEGER NOT NULL,
-    start_offset INTEGER NOT NULL DEFAULT 0, next_offset INTEGER NOT NULL DEFAULT 0, arrival_ms INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (topic_id, partition)
-  ) STRICT, WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS batches (
-    topic_id INTEGER NOT NULL, partition INTEGER NOT NULL, base_offset INTEGER NOT NULL,
-    last_offset INTEGER NOT NULL, arrival_ms INTEGER NOT NULL, bytes BLOB NOT NULL,
-    PRIMARY KEY (topic_id, partition, base_offset)
-  ) STRICT, WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS positions (
-    owner TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL, next_offset INTEGER NOT NULL,
-    PRIMARY KEY (owner, topic, partition)
-  ) STRICT, WITHOUT ROWID;
-`
-
-/** Opens one thread's connection. It may block while it sets up; afterwards busy waits are done by `exclusively`, off the event loop. */
-function connect(directory: string, durability: 'fsync' | 'os'): DatabaseSync {
-  const db = new DatabaseSync(join(directory, 'log.sqlite'), { timeout: BUSY_MS_MAX })
-  db.exec(`
-    PRAGMA page_size = 16384;
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = ${durability === 'fsync' ? 'FULL' : 'NORMAL'};
-    PRAGMA wal_autocheckpoint = 2000;
-    PRAGMA journal_size_limit = 67108864;
-    PRAGMA mmap_size = 1073741824;
-    PRAGMA cache_size = -16384;
-  `)
-  db.exec(SCHEMA)
-  db.exec('PRAGMA busy_timeout = 0')
-  return db
-}
-
-const errorCode = (error: unknown): number => ((error as { errcode?: number } | null)?.errcode ?? 0) & 0xff
-
-function storageError(error: unknown, operation: string): OperatingError {
-  const message = `the log cannot ${operation}: ${error instanceof Error ? error.message : String(error)}`
-  const code = errorCode(error) === SQLITE_FULL ? 'LAKE_DISK_FULL' : 'LOG_UNREACHABLE'
-  return new OperatingError(code, message, { operation }, { cause: error })
-}
-
 /**
  * Opens the log of a directory, creating it when absent.
  * @throws OperatingError LOG_LOCKED, DATA_DIR_UNWRITABLE
@@ -124,9 +73,9 @@ export async function openSqliteLog(options: SqliteLogOptions): Promise<SqliteLo
     throw new OperatingError('DATA_DIR_UNWRITABLE', `cannot create ${directory}`, { path: directory }, { cause: error })
   }
   const lock = options.lock ? lockDirectory(directory, 'log') : null
-  let db: DatabaseSync
+  let store: LogStore
   try {
-    db = connect(directory, options.durability)
+    store = openStore(directory, options.durability)
   } catch (error) {
     lock?.release()
     throw new OperatingError(
@@ -136,6 +85,8 @@ export async function openSqliteLog(options: SqliteLogOptions): Promise<SqliteLo
       { cause: error },
     )
   }
+
+  const { db, exclusively } = store
 
   const findTopic = db.prepare('SELECT id, incarnation, retention_ms, cleanup FROM topics WHERE topic = ?')
   const insertTopic = db.prepare('INSERT INTO topics (topic, incarnation, retention_ms, cleanup) VALUES (?, ?, ?, ?)')
@@ -198,42 +149,6 @@ export async function openSqliteLog(options: SqliteLogOptions): Promise<SqliteLo
     if (found === null) throw topicUnknown(topic)
     if (!(partition >= 0 && partition < found.partitions)) throw topicUnknown(topic, partition)
     return found
-  }
-
-  /**
-   * Runs `work` as the only writer. SQLite's own busy wait would block the event loop for as long as another thread's
-   * fsync takes; this one tries again a millisecond later instead.
-   */
-  async function exclusively<T>(operation: string, work: () => T): Promise<T> {
-    const deadline = performance.now() + BUSY_MS_MAX
-    for (;;) {
-      assert(!closed, 'the log is used after close')
-      try {
-        db.exec('BEGIN IMMEDIATE')
-        break
-      } catch (error) {
-        if (errorCode(error) !== SQLITE_BUSY || performance.now() > deadline) throw storageError(error, operation)
-        await new Promise((resolve) => setTimeout(resolve, 1))
-      }
-    }
-    let result: T
-    try {
-      result = work()
-    } catch (error) {
-      rollBack()
-      throw error instanceof OperatingError ? error : storageError(error, operation)
-    }
-    try {
-      db.exec('COMMIT')
-    } catch (error) {
-      rollBack()
-      throw new CommitFailed(error)
-    }
-    return result
-  }
-
-  function rollBack(): void {
-    if (db.isTransaction) db.exec('ROLLBACK')
   }
 
   /** Writes the appends in call order; their offsets and arrival times. */
@@ -389,15 +304,8 @@ export async function openSqliteLog(options: SqliteLogOptions): Promise<SqliteLo
       for (const reader of [...readers]) await reader.close()
       for (const channel of channels.values()) channel.close()
       closed = true
-      db.close()
+      store.close()
       lock?.release()
     },
-  }
-}
-
-/** COMMIT itself failed: what was written may or may not come back after a crash. */
-class CommitFailed extends Error {
-  constructor(cause: unknown) {
-    super(cause instanceof Error ? cause.message : String(cause), { cause })
   }
 }
