@@ -8,6 +8,7 @@ import { encodeBarrierValue } from '#format/barrier.ts'
 import { frame } from '#format/confluent.ts'
 import { encodeBatch, openBatch, type RawRecord, type RecordInput, readRecord } from '#format/record-batch.ts'
 import { OperatingError } from '#io/errors.ts'
+import { ownSchema } from '#io/own-schemas.ts'
 import type { EventLog, Registry } from '#io/ports.ts'
 import type { Definitions, StreamDefinition } from '#metrics/definition.ts'
 import { BARRIER_HEADER } from '#schemas/topics.ts'
@@ -181,3 +182,11 @@ export async function recordsOf(log: EventLog, topic: string, partition: number)
 /** Appends records as one batch. */
 export const appendRecords = (log: EventLog, topic: string, partition: number, records: readonly RecordInput[]) =>
   log.append(topic, partition, encodeBatch(records, 0))
+
+/** A registry that gives the same ids in every process, for tests with several. */
+export async function fixtureRegistry(): Promise<{ registry: MemoryRegistry; barrierId: number; flightId: number }> {
+  const registry = createMemoryRegistry()
+  const barrierId = await registry.register('barrier', ownSchema('barrier'))
+  const flightId = await registry.register('flights', FLIGHT)
+  return { registry, barrierId, flightId }
+}
