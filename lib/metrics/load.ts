@@ -86,7 +86,7 @@ export async function loadDefinitions(sources: DefinitionSources, sql: SqlEngine
 
 /** A problem as one line for a terminal: `file:line:column: message (advice)`. */
 export function formatProblem({ file, line, column, code, message, advice }: Problem): string {
-  return `${file}${line === null ? '' : `:${line}:${column ?? 1}`}: ${code} ${message}. ${advice}`
+  return `${file}${line === null ? '' : `:${line}:${column ?? 1}`}: ${code} ${message}${message.endsWith('?') ? '' : '.'} ${advice}`
 }
 
 function byPlace(a: Problem, b: Problem): number {

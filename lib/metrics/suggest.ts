@@ -3,7 +3,8 @@
 /** `, did you mean x?` when a known word is near enough, else an empty text. */
 export function didYouMean(word: string, known: Iterable<string>): string {
   let best: string | null = null
-  let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1
+  // A swap of two letters counts 2; in words of three letters that would fit almost anything.
+  let bestDistance = (word.length <= 3 ? 1 : Math.max(2, Math.floor(word.length / 3))) + 1
   for (const candidate of known) {
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase())
     if (distance < bestDistance) {

@@ -50,7 +50,9 @@ export class YamlFile {
 
   /** Reports a problem at a node (or, with null, about the file); `shift` moves on by that many characters inside it. */
   problem(at: YamlNode | null, finding: Finding, shift = 0): void {
-    this.#add(at?.range == null ? null : at.range[0] + this.#shiftInside(at, shift), finding)
+    const range = at?.range ?? null
+    const last = range === null ? 0 : Math.max(range[0], range[1] - 1)
+    this.#add(at === null || range === null ? null : Math.min(range[0] + this.#shiftInside(at, shift), last), finding)
   }
 
   /** Characters from a scalar's start to its text's `shift`-th character: quotes count, and block scalars begin on the next line. */
@@ -60,10 +62,11 @@ export class YamlFile {
     return at.type === 'QUOTE_SINGLE' || at.type === 'QUOTE_DOUBLE' ? shift + 1 : 0
   }
 
-  #add(offset: number | null, finding: Finding): void {
+  #add(offset: number | null, { code, message, advice }: Finding): void {
     const place = offset === null ? null : this.#lines.linePos(Math.min(offset, this.#text.length))
     const line = place === null ? null : Math.max(1, place.line)
-    this.#problems.push({ file: this.path, line, column: place === null ? null : Math.max(1, place.col), ...finding })
+    const column = place === null ? null : Math.max(1, place.col)
+    this.#problems.push({ file: this.path, line, column, code, message, advice })
   }
 }
 

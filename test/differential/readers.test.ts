@@ -66,7 +66,7 @@ async function bySql(node: Node, rows: readonly SmallRow[]): Promise<Values> {
   const policy = { window: { kind: 'tumbling', sizeMs: 1000 } as const, allowedLatenessMs: 0 }
   const sql = toSql(metricOf(node), policy, { relation: relationFrom(apart), windows: null })
   try {
-    return (await db.query(sql)).map((row) => valueOf(row['d_x'], node.type.base === 'float'))
+    return (await db.query(sql)).map((row) => oracleValue(row['d_x'], node.type.base === 'float'))
   } catch (error) {
     expect(String(error)).toMatch(/Out of Range|Conversion Error|MEASURE_OVERFLOW|Overflow/)
     return REFUSED
@@ -74,7 +74,7 @@ async function bySql(node: Node, rows: readonly SmallRow[]): Promise<Values> {
 }
 
 /** DuckDB's cell as the oracle spells it. */
-function valueOf(cell: unknown, float: boolean): OracleValue {
+function oracleValue(cell: unknown, float: boolean): OracleValue {
   if (typeof cell === 'object' && cell !== null && 'value' in cell) return cell.value as bigint
   return typeof cell === 'number' && !float ? BigInt(cell) : (cell as OracleValue)
 }
@@ -339,9 +339,9 @@ async function sqlLines(
   expect(places).toEqual(places.toSorted((a, b) => a - b))
   return answer
     .map((row) => {
-      const group = metric.layout.dimensions.map(({ name, kind }) => valueOf(row[`d_${name}`], kind === 'float64'))
+      const group = metric.layout.dimensions.map(({ name, kind }) => oracleValue(row[`d_${name}`], kind === 'float64'))
       const partials = metric.layout.measures.map(({ name, kind }) => {
-        const sum = valueOf(row[`${name}_s`] ?? 0n, false) as bigint
+        const sum = oracleValue(row[`${name}_s`] ?? 0n, false) as bigint
         return partialText(
           kind,
           Number(row[`${name}_n`] ?? 0),
