@@ -18,6 +18,9 @@ export interface Config {
   /** 0 = any free port. */
   readonly port: number
   readonly registryPort: number
+  readonly ingestPort: number
+  /** Port of the health and series endpoint of a process without an API of its own. */
+  readonly healthPort: number
   /** null = embedded. */
   readonly kafkaBrokers: readonly string[] | null
   readonly redisUrl: string | null
@@ -64,6 +67,8 @@ export const SETTINGS = {
   HOST: { fallback: '127.0.0.1', meaning: 'address to listen on; loopback only' },
   PORT: { fallback: '7070', meaning: 'API and console; 0 = any free port, printed' },
   REGISTRY_PORT: { fallback: '8081', meaning: 'Schema Registry; 0 = any free port, printed' },
+  INGEST_PORT: { fallback: '7071', meaning: 'ingest process of the distributed mode; 0 = any free port' },
+  HEALTH_PORT: { fallback: '0', meaning: 'health and series of a process without an API; 0 = any free port, printed' },
   KAFKA_BROKERS: { fallback: '', meaning: 'host:port[,host:port…] of Apache Kafka; empty = the embedded log' },
   REDIS_URL: { fallback: '', meaning: 'redis://… for jobs; empty = embedded PostgreSQL' },
   REGISTRY_URL: { fallback: '', meaning: 'a Confluent-compatible registry; empty = the platform’s own' },
@@ -132,6 +137,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     host,
     port: get('PORT', port),
     registryPort: get('REGISTRY_PORT', port),
+    ingestPort: get('INGEST_PORT', port),
+    healthPort: get('HEALTH_PORT', port),
     kafkaBrokers: brokers === null ? null : brokers.split(',').map((broker) => broker.trim()),
     redisUrl: optional('REDIS_URL'),
     registryUrl: optional('REGISTRY_URL'),

@@ -50,22 +50,3 @@ export function describeMetric(serve: Serve, served: ServedMetric): object {
     },
   }
 }
-
-/** A stream as `GET /v1/streams` shows it; null durations = none. */
-export function describeStream(serve: Serve, stream: StreamDefinition): object {
-  return {
-    stream: stream.name,
-    doc: stream.doc,
-    partitions: stream.partitions,
-    key: stream.key,
-    id: stream.id,
-    event_time: stream.eventTime.field,
-    disorder: durationOf(stream.disorderMs),
-    future_tolerance: durationOf(stream.futureToleranceMs),
-    retention: durationOf(stream.retentionMs),
-    dedup_horizon_epochs: stream.dedupHorizonEpochs,
-    metrics: serve.metrics
-      .filter((one) => one.definition.stream.name === stream.name)
-      .map((one) => one.definition.name),
-  }
-}

@@ -7,7 +7,7 @@ import { type HttpApp, problemResponse } from '#io/http.ts'
 import type { Clock } from '#io/ports.ts'
 import type { Telemetry } from '#io/telemetry.ts'
 import { computeAnswer, refusalError } from './answer.ts'
-import { describeMetric, describeStream } from './describe.ts'
+import { describeMetric } from './describe.ts'
 import { startLive } from './live.ts'
 import { formOf, render } from './render.ts'
 import { invalid, parseQuery, QUERY_FIELDS, type RawQuery } from './request.ts'
@@ -155,9 +155,6 @@ export async function serveRoutes(app: HttpApp, deps: ServeRoutesDeps): Promise<
     const text = await telemetry.text()
     return reply.header('content-type', telemetry.contentType).header('cache-control', 'no-store').send(text)
   })
-  app.get('/v1/streams', { schema: { summary: 'All streams', tags: ['streams'], response: problems } }, () => ({
-    streams: serve.streams.map((stream) => describeStream(serve, stream)),
-  }))
   await webRoutes(app)
 }
 

@@ -312,9 +312,6 @@ describe('serve', () => {
       { metric: 'small', cut: 2, window: { tumbling: '1m' }, refusal: null, view: { cut: 2 } },
     ])
     expect((await get('/v1/metrics/none')).body).toMatchObject({ code: 'METRIC_UNKNOWN', status: 404 })
-    expect((await get('/v1/streams')).body['streams']).toMatchObject([
-      { stream: 'smalls', partitions: 2, disorder: '0ms', metrics: ['small'] },
-    ])
     expect((await get('/openapi.json')).text).toContain('/v1/metrics/{metric}/query')
   })
 

@@ -37,7 +37,6 @@ export interface ServeDeps {
 /** The running service. */
 export interface Serve {
   readonly metrics: readonly ServedMetric[]
-  readonly streams: readonly StreamDefinition[]
   /** A metric by name. @throws OperatingError METRIC_UNKNOWN */
   metric(name: string): ServedMetric
   /** Why no merged answer of the metric can be given now; null when one can. */
@@ -145,7 +144,6 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
   logger.info({ metrics: metrics.length }, 'serve started')
   return {
     metrics,
-    streams: definitions.streams,
     metric(name) {
       const found = followed.get(name)?.served
       if (found === undefined)

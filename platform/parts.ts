@@ -1,0 +1,225 @@
+/**
+ * The parts of the platform, each composed from settings: the only place where adapters are made. The embedded platform takes
+ * all parts in one process, a distributed one takes one per process; both run the same code.
+ */
+import type { Logger } from 'pino'
+import { LIMITS } from '#core/limits.ts'
+import { systemClock } from '#io/clock.ts'
+import { type Config, logConfigOf } from '#io/config.ts'
+import { createHttp, type HttpApp, listenOrExplain, type PartReadiness } from '#io/http.ts'
+import { openEmbeddedJobs, openRedisJobs } from '#io/jobs.ts'
+import { openLakeFolder } from '#io/lake-folder.ts'
+import { openLog } from '#io/open-log.ts'
+import type { EventLog, JobQueue, Lake, Registry } from '#io/ports.ts'
+import { createRegistryClient } from '#io/registry.ts'
+import { createTelemetry, type Telemetry } from '#io/telemetry.ts'
+import type { Definitions } from '#metrics/definition.ts'
+import { batchRoutes } from '../batch/routes.ts'
+import { startBatch } from '../batch/run.ts'
+import { type Archive, startArchive } from '../services/archive/run.ts'
+import { verifyArchive } from '../services/archive/verify.ts'
+import { type Barriers, createBarriers } from '../services/barriers/barriers.ts'
+import { ingestRoutes } from '../services/ingest/routes.ts'
+import { ensureTopics } from '../services/ingest/topics.ts'
+import { startRegistry } from '../services/registry/start.ts'
+import { serveRoutes } from '../services/serve/routes.ts'
+import { type Serve, startServe } from '../services/serve/start.ts'
+import { type Speed, startSpeed } from '../services/speed/start.ts'
+import { makeDataDir, openDefinitions } from './runtime.ts'
+
+const VERSION = '0.1.0'
+/** Body of requests that are no events. */
+const REQUEST_BYTES = 256 * 1024
+
+/** What every part stands on. Parts push how they are closed; the last one opened is closed first. */
+export interface Base {
+  readonly config: Config
+  readonly logger: Logger
+  readonly definitions: Definitions
+  readonly log: EventLog
+  readonly telemetry: Telemetry
+  readonly onClose: (close: () => Promise<void>) => void
+  close(): Promise<void>
+}
+
+/** Opens settings, definitions and log. `lock`: this process owns the embedded log. */
+export async function openBase(config: Config, logger: Logger): Promise<Base> {
+  const closers: (() => Promise<void>)[] = []
+  const definitions = await openDefinitions(config.definitions)
+  await makeDataDir(config.dataDir)
+  const log = await openLog(logConfigOf(config), { clock: systemClock, lock: true })
+  closers.push(() => log.close())
+  const telemetry = createTelemetry({
+    process: true,
+    onError: (error) => logger.warn({ err: error }, 'a series could not be worked out'),
+  })
+  return {
+    config,
+    logger,
+    definitions,
+    log,
+    telemetry,
+    onClose: (close) => closers.push(close),
+    async close() {
+      for (const close of closers.splice(0).reverse()) {
+        await close().catch((error: unknown) => logger.error({ err: error }, 'a part did not stop cleanly'))
+      }
+    },
+  }
+}
+
+/** The registry's URL: another one's by configuration, else our own started here. */
+export async function openRegistry({ config, log, logger, onClose }: Base): Promise<string> {
+  if (config.registryUrl !== null) return config.registryUrl
+  const own = await startRegistry({ log, clock: systemClock, host: config.host, port: config.registryPort, logger })
+  onClose(() => own.close())
+  return own.url
+}
+
+/** A client of the registry. */
+export const registryAt = (url: string): Registry => createRegistryClient({ url, timeoutMs: 5_000 })
+
+/** Opens the lake folder. */
+export const openLake = (config: Config): Promise<Lake> => openLakeFolder(config.lake)
+
+/** Opens the job queue: on Redis when it is configured, else on embedded PostgreSQL in the data directory. */
+export function openJobs({ config, logger }: Base): Promise<JobQueue> {
+  const onError = (error: Error): void => logger.warn({ err: error }, 'the job queue reports trouble')
+  return config.redisUrl === null
+    ? openEmbeddedJobs({ directory: `${config.dataDir}/jobs`, clock: systemClock, onError })
+    : openRedisJobs({ url: config.redisUrl, clock: systemClock, onError })
+}
+
+/** Topics and the putter of barriers; its ticker is not started. */
+export async function openBarriers({ log, definitions, config, logger }: Base, registry: Registry): Promise<Barriers> {
+  await ensureTopics(log, definitions)
+  return createBarriers({
+    log,
+    definitions,
+    registry,
+    clock: systemClock,
+    intervalMs: config.barrierIntervalMs,
+    logger,
+  })
+}
+
+/** Starts the archive. */
+export async function openArchive(
+  { log, definitions, config, logger, onClose }: Base,
+  deps: { registry: Registry; lake: Lake },
+): Promise<Archive> {
+  const archive = await startArchive({
+    log,
+    definitions,
+    logger,
+    clock: systemClock,
+    archiveIntervalMs: config.archiveIntervalMs,
+    ...deps,
+  })
+  onClose(() => archive.close())
+  return archive
+}
+
+/** Starts the speed workers. */
+export function openSpeed({ config, definitions, logger, onClose }: Base, registryUrl: string): Speed {
+  const speed = startSpeed({
+    log: logConfigOf(config),
+    registryUrl,
+    definitions,
+    stateDirectory: `${config.dataDir}/speed`,
+    flushMs: config.flushMs,
+    workers: config.speedWorkers,
+    share: config.share,
+    clock: systemClock,
+    logger,
+  })
+  onClose(() => speed.close())
+  return speed
+}
+
+/** Starts the merge stores. */
+export async function openServe({ log, definitions, logger, telemetry, onClose }: Base, lake: Lake): Promise<Serve> {
+  const serve = await startServe({ log, lake, definitions, logger, telemetry, clock: systemClock })
+  onClose(() => serve.stop())
+  return serve
+}
+
+/** Starts a batch worker with the nightly schedule. It closes the queue when it ends. */
+export async function openBatch(
+  { log, definitions, config, logger, onClose }: Base,
+  deps: { jobs: JobQueue; lake: Lake; registry: Registry; barriers: Barriers },
+): Promise<void> {
+  const { jobs, lake, registry, barriers } = deps
+  const batch = await startBatch({
+    jobs,
+    log,
+    lake,
+    registry,
+    definitions,
+    logger,
+    clock: systemClock,
+    putBarrier: (stream) => barriers.put(stream, { demand: true }),
+    verify: (stream, options) => verifyArchive(lake, stream, options),
+    threads: config.batchThreads,
+    memoryMb: config.batchMemoryMb,
+    temporaryDirectory: `${config.dataDir}/spill`,
+    nightly: config.nightly,
+  })
+  onClose(() => batch.close())
+}
+
+/** The routes that write: events and barriers. */
+export const writeRoutes = (
+  app: HttpApp,
+  { log, definitions, logger, telemetry }: Base,
+  deps: { registry: Registry; barriers: Barriers },
+) => app.register(ingestRoutes, { log, definitions, logger, telemetry, clock: systemClock, ...deps })
+
+/** The routes that read and steer: queries, pages, jobs, views, drift. */
+export async function readRoutes(
+  app: HttpApp,
+  { definitions, telemetry }: Base,
+  deps: { serve: Serve; jobs: JobQueue; lake: Lake },
+): Promise<void> {
+  await app.register(batchRoutes, { jobs: deps.jobs, lake: deps.lake, definitions, clock: systemClock })
+  await app.register(serveRoutes, { serve: deps.serve, telemetry, clock: systemClock })
+}
+
+/** An HTTP surface with health; register routes, then `listen`. */
+export async function openHttp(
+  base: Base,
+  options: { name: string; parts: () => Readonly<Record<string, PartReadiness>> },
+): Promise<HttpApp> {
+  return createHttp({
+    name: options.name,
+    version: VERSION,
+    title: 'Tidemark',
+    logger: false,
+    bodyLimitBytes: Math.max(REQUEST_BYTES, LIMITS.ingestBodyBytes),
+    ready: () => ({ parts: options.parts() }),
+  })
+}
+
+/** Listens; the URL with the real port. */
+export async function listen({ config, onClose }: Base, app: HttpApp, port: number): Promise<string> {
+  onClose(() => app.close())
+  return listenOrExplain(app, { host: config.host, port })
+}
+
+/** Readiness of the archive. */
+export function archiveReadiness(archive: Archive): PartReadiness {
+  const failure = archive.failed()
+  return failure === null
+    ? { ready: true, reason: null }
+    : { ready: false, reason: `${failure.code}: ${failure.message}` }
+}
+
+/** Series of the speed layer, brought up to date at every scrape. */
+export function speedSeries({ telemetry }: Base, speed: Speed): void {
+  telemetry.onScrape(() => {
+    const bytes = new Map<string, number>()
+    for (const status of speed.status()) bytes.set(status.stream, (bytes.get(status.stream) ?? 0) + status.bytes)
+    for (const [stream, total] of bytes)
+      telemetry.set('tidemark_state_bytes', { service: 'speed', metric: stream }, total)
+  })
+}

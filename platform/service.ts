@@ -1,0 +1,124 @@
+/**
+ * One service as a process of its own: `node platform/service.ts <registry|ingest|speed|archive|batch|serve>`. All of them meet at
+ * Apache Kafka, Redis and a shared lake folder; none talks to another, but for the registry's HTTP.
+ */
+import type { Logger } from 'pino'
+import type { Config } from '#io/config.ts'
+import { OperatingError } from '#io/errors.ts'
+import type { PartReadiness } from '#io/http.ts'
+import {
+  archiveReadiness,
+  type Base,
+  listen,
+  openArchive,
+  openBarriers,
+  openBase,
+  openBatch,
+  openHttp,
+  openJobs,
+  openLake,
+  openRegistry,
+  openServe,
+  openSpeed,
+  readRoutes,
+  registryAt,
+  speedSeries,
+  writeRoutes,
+} from './parts.ts'
+import { runProcess } from './runtime.ts'
+
+const READY: PartReadiness = { ready: true, reason: null }
+type Parts = () => Readonly<Record<string, PartReadiness>>
+
+/** Health and series of a process without an API. */
+async function health(base: Base, name: string, parts: Parts): Promise<string> {
+  const app = await openHttp(base, { name, parts })
+  app.get('/metrics', { schema: { hide: true } }, async (_, reply) =>
+    reply.type(base.telemetry.contentType).send(await base.telemetry.text()),
+  )
+  return listen(base, app, base.config.healthPort)
+}
+
+const needRegistry = ({ config }: Base): string => {
+  if (config.registryUrl !== null) return config.registryUrl
+  throw new OperatingError(
+    'CONFIG_INVALID',
+    'TIDEMARK_REGISTRY_URL is not set; a service of its own needs the registry’s address',
+  )
+}
+
+const SERVICES: Record<string, (base: Base) => Promise<string>> = {
+  async registry(base) {
+    const url = await openRegistry({ ...base, config: { ...base.config, registryUrl: null } })
+    return url
+  },
+  async ingest(base) {
+    const registry = registryAt(needRegistry(base))
+    const barriers = await openBarriers(base, registry)
+    const app = await openHttp(base, { name: 'ingest', parts: () => ({ ingest: READY }) })
+    await writeRoutes(app, base, { registry, barriers })
+    const url = await listen(base, app, base.config.ingestPort)
+    barriers.start()
+    base.onClose(() => barriers.stop())
+    return url
+  },
+  async speed(base) {
+    const speed = openSpeed(base, needRegistry(base))
+    speedSeries(base, speed)
+    return health(base, 'speed', () => ({ speed: speed.readiness() }))
+  },
+  async archive(base) {
+    const registry = registryAt(needRegistry(base))
+    const archive = await openArchive(base, { registry, lake: await openLake(base.config) })
+    return health(base, 'archive', () => ({ archive: archiveReadiness(archive) }))
+  },
+  async batch(base) {
+    const registry = registryAt(needRegistry(base))
+    const barriers = await openBarriers(base, registry)
+    await openBatch(base, { jobs: await openJobs(base), lake: await openLake(base.config), registry, barriers })
+    return health(base, 'batch', () => ({ batch: READY }))
+  },
+  async serve(base) {
+    const registry = registryAt(needRegistry(base))
+    // The API is whole at one address: what writes is stateless and may run in any number of processes.
+    const barriers = await openBarriers(base, registry)
+    const lake = await openLake(base.config)
+    const serve = await openServe(base, lake)
+    const jobs = await openJobs(base)
+    base.onClose(() => jobs.close())
+    const app = await openHttp(base, { name: 'serve', parts: () => ({ serve: serve.readiness() }) })
+    await writeRoutes(app, base, { registry, barriers })
+    await readRoutes(app, base, { serve, jobs, lake })
+    return listen(base, app, base.config.port)
+  },
+}
+
+/** Names of the services, in the order in which they start. */
+export const SERVICE_NAMES = Object.keys(SERVICES)
+
+async function start(name: string, config: Config, logger: Logger): Promise<{ close(): Promise<void> }> {
+  if (config.kafkaBrokers === null || (config.redisUrl === null && (name === 'batch' || name === 'serve'))) {
+    throw new OperatingError(
+      'CONFIG_INVALID',
+      'a service of its own needs TIDEMARK_KAFKA_BROKERS, batch and serve also TIDEMARK_REDIS_URL',
+    )
+  }
+  const base = await openBase(config, logger)
+  try {
+    const url = await SERVICES[name]!(base)
+    process.stdout.write(`ready ${name} ${url}\n`)
+    return base
+  } catch (error) {
+    await base.close()
+    throw error
+  }
+}
+
+if (import.meta.main) {
+  const name = process.argv[2] ?? ''
+  if (!(name in SERVICES)) {
+    process.stderr.write(`usage: node platform/service.ts <${SERVICE_NAMES.join('|')}>\n`)
+    process.exit(2)
+  }
+  await runProcess(name, (config, logger) => start(name, config, logger))
+}
