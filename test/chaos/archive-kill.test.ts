@@ -46,7 +46,7 @@ async function checksum(directory: string): Promise<string> {
     const [row] = await duck.query(
       `SELECT md5(string_agg(to_json(t)::VARCHAR, '' ORDER BY _partition, _offset)) AS sum, count(*) AS rows FROM read_parquet([${files.join(', ')}]) t`,
     )
-    return `${row!['rows']} ${row!['sum']}`
+    return `${row!['rows'] as bigint} ${row!['sum'] as string}`
   } finally {
     duck.close()
   }
