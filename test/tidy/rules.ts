@@ -82,7 +82,7 @@ export function docBreaches(file: SourceFile): string[] {
   if (partOf(file.path) === null) return []
   const lines = file.text.split('\n')
   return lines.flatMap((text, i) =>
-    /^export (?:default )?(?:async )?(?:function|class|const|interface|type|abstract)/.test(text) && !/\*\/\s*$|^export const .*$/.test(lines[i - 1] ?? '')
+    /^export (?:default )?(?:async )?(?:function|class|const|interface|type (?!\{)|abstract)/.test(text) && !/\*\/\s*$|^export const .*$/.test(lines[i - 1] ?? '')
       ? [`${file.path}:${i + 1}: export without a docstring: ${text.slice(0, 60)}`]
       : [],
   )

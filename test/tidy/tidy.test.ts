@@ -1,5 +1,8 @@
 /** The house in order: import law, banned calls, docstrings. Each rule is shown to fail on a planted breach. */
+import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
+import { ERRORS } from '#io/errors.ts'
+import { referencePages } from '../../infra/docs/generate.ts'
 import { bannedBreaches, docBreaches, importBreaches, sizeQuestions } from './rules.ts'
 import { importsOf, sourceFiles } from './source.ts'
 
@@ -30,4 +33,16 @@ test('every export says what it is', () => {
 
 test('files stay small (a question, not a failure)', () => {
   for (const question of files.flatMap(sizeQuestions)) process.stdout.write(`${question}\n`)
+})
+
+test('generated pages are fresh: node infra/docs/generate.ts', () => {
+  for (const [path, text] of Object.entries(referencePages())) expect(readFileSync(path, 'utf8'), path).toBe(text)
+})
+
+test('every error code has a hint that is a sentence, and is raised somewhere', () => {
+  const code = files.filter(({ path }) => path !== 'lib/io/errors.ts').map(({ text }) => text).join('\n')
+  for (const [name, { hint }] of Object.entries(ERRORS)) {
+    expect(hint, name).toMatch(/^[A-Z].*[.]$/)
+    expect(code.includes(`'${name}'`), `${name} is used by nobody: delete it`).toBe(true)
+  }
 })
