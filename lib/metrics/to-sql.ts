@@ -5,8 +5,8 @@
  *   groups  GROUP BY window and dimensions; sums stay DECIMAL(38, s), which no sum of int64 values leaves
  *   outer   sums and extrema as unscaled integers
  *
- * The window start is integer arithmetic on ms (30 % cheaper than time_bucket, and right before 1970). A row's argument is
- * evaluated only when it passes `where`, whether or not it passes the measure's own filter: the columnar reader does the same.
+ * Windows are grouped by their number, (event time + lift) // size: integer arithmetic is 30 % cheaper than time_bucket, the lift
+ * makes it right before 1970, and small numbers let DuckDB group by position instead of by hash. A row's argument is evaluated only when it passes `where`, whether or not it passes the measure's own filter: the columnar reader does the same.
  */
 import { EVENT_TIME_MIN_MS } from '#core/time.ts'
 import type { BoundAggregate } from './bind.ts'
@@ -33,16 +33,15 @@ export function toSql(metric: BoundMetric, policy: SqlPolicy, input: SqlInput): 
   // A multiple of the size that lifts every event time above 0, where // rounds down.
   const lift = Math.ceil(-EVENT_TIME_MIN_MS / sizeMs) * sizeMs
   const columns = new Columns()
-  const closesAfter = sizeMs + policy.allowedLatenessMs
+  const { allowedLatenessMs } = policy
   const measures = metric.measures.map((measure, id) => partialOf(measure, id, columns))
   const dimensions = metric.dimensions.map(({ node }, at) => `${exactSql(node)} AS "_d${at}"`)
 
-  const inner = [
-    `((_event_time + ${lift}) // ${sizeMs}) * ${sizeMs} - ${lift} AS "_w"`,
-    '_watermark AS "_m"',
-    ...dimensions,
-    ...columns.list,
-  ]
+  const number = `(_event_time + ${lift}) // ${sizeMs}`
+  // A window ends behind its events, so the first comparison spares nearly every row the second; count leaves nulls out.
+  const late = `CASE WHEN _watermark > _event_time + ${allowedLatenessMs} THEN
+      CASE WHEN _watermark >= (${number} + 1) * ${sizeMs} - ${lift - allowedLatenessMs} THEN true END END`
+  const inner = [`${number} AS "_w"`, `${late} AS "_m"`, ...dimensions, ...columns.list]
   const conditions = ["_kind = 'event'"]
   if (input.windows !== null) {
     const from = Math.ceil(input.windows.from / sizeMs) * sizeMs
@@ -51,13 +50,9 @@ export function toSql(metric: BoundMetric, policy: SqlPolicy, input: SqlInput): 
   }
   if (metric.where !== null) conditions.push(printSql(metric.where))
   const keys = ['"_w"', ...metric.dimensions.map((_, at) => `"_d${at}"`)]
-  const grouped = [
-    ...keys,
-    ...measures.map((measure) => measure.grouped),
-    `count(*) FILTER (WHERE "_m" >= "_w" + ${closesAfter}) AS "_late"`,
-  ]
+  const grouped = [...keys, ...measures.map((measure) => measure.grouped), 'count("_m") AS "_late"']
   const outer = [
-    '"_w" AS window_from',
+    `"_w" * ${sizeMs} - ${lift} AS window_from`,
     ...metric.dimensions.map(({ name }, at) => `"_d${at}" AS ${quoteName(`d_${name}`)}`),
     ...measures.map((measure) => measure.outer),
     '"_late" AS late',
