@@ -28,7 +28,7 @@ export type ViewFile = ViewDraft['files'][number]
 
 /**
  * Writes the days of table `source`, whose columns are a view's and whose windows start in days that no other call for
- * this view writes. Days without rows get no file. Calls `onDay` before each file.
+ * this view writes. Days without rows get no file. Tells `onDay` the share done before each file.
  */
 export async function writeDays(
   db: DuckDb,
@@ -36,7 +36,7 @@ export async function writeDays(
   view: { metric: string; arm: ViewArm; generation: string; cut: number },
   columns: readonly ViewColumn[],
   source: string,
-  onDay: () => Promise<void>,
+  onDay: (done: number) => Promise<void>,
 ): Promise<ViewFile[]> {
   // Aligned below: // rounds towards zero, so the first day is brought up to or above 0.
   const lift = 62_135_596_800_000
@@ -45,13 +45,13 @@ export async function writeDays(
   )
   const files: Promise<ViewFile>[] = []
   try {
-    for (const row of days) {
-      await onDay()
+    for (const [at, row] of days.entries()) {
+      await onDay(at / days.length)
       const from = Number(row['day'])
       const temporary = await lake.temporaryPath()
       await db.run(
         `COPY (SELECT ${columnNames(columns)} FROM ${source} WHERE window_from >= ${from} AND window_from < ${from + DAY_MS}
-         ORDER BY ${viewOrder(columns)}) TO ${sqlText(temporary)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)`,
+         ORDER BY ${viewOrder(columns)}) TO ${sqlText(temporary)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 122880)`,
       )
       const day = dayName(from)
       const path = viewFilePath(view, day)

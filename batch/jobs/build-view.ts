@@ -7,8 +7,8 @@
  * A pure function of (archive below the cut, definition): running it twice gives the same bytes, an incremental run the same
  * rows as a full one [B2]. Nothing is visible before the one manifest entry [B3]. Pause and cancel act between days.
  */
-import type { DuckDb } from '#io/duckdb.ts'
-import { openDuckDb } from '#io/duckdb.ts'
+import { floorTo } from '#core/time.ts'
+import { type DuckDb, openDuckDb } from '#io/duckdb.ts'
 import { OperatingError } from '#io/errors.ts'
 import type { JobContext } from '#io/ports.ts'
 import { publishView, readViews, type ViewDraft } from '#io/views.ts'
@@ -18,7 +18,7 @@ import { type ArchiveAtCut, type ArchiveFile, archiveRelation, findDuplicates, v
 import { awaitCut } from '../await-cut.ts'
 import type { BatchDeps } from '../deps.ts'
 import { viewColumns } from '../sql-types.ts'
-import { createViewTable, DAY_MS, dayName, dayStart, type ViewFile, writeDays } from '../view-files.ts'
+import { createViewTable, DAY_MS, dayStart, type ViewFile, writeDays } from '../view-files.ts'
 
 /** Events that one query recomputes at most, unless a single day has more: bounds memory and the time to a pause. */
 const CHUNK_EVENTS = 4_000_000
@@ -29,7 +29,7 @@ export type Days = 'touched' | 'all'
 /** What became of one metric. */
 export interface BuiltView {
   readonly view: ViewEntry
-  /** Days that were recomputed; the others were carried over. */
+  /** Day files that were recomputed; the others were carried over. */
   readonly days: number
 }
 
@@ -59,7 +59,7 @@ export async function buildViews(
     const built: BuiltView[] = []
     for (const [at, plan] of plans.entries()) {
       const progress = (fraction: number) => job.progress((at + fraction) / plans.length)
-      built.push({ view: await buildOne(deps, db, archive, plan, unique, job, progress), days: plan.days.length })
+      built.push(await buildOne(deps, db, archive, plan, unique, job, progress))
     }
     return built
   })
@@ -91,12 +91,19 @@ export async function withDuckDb<T>(deps: BatchDeps, job: JobContext, work: (db:
   }
 }
 
+/** Days that one query recomputes: a range of window starts, and which days of it when not all are meant. */
+interface Chunk {
+  readonly from: number
+  readonly until: number
+  /** Starts of the days; null = every day of the range. */
+  readonly days: readonly number[] | null
+}
+
 interface Plan {
   readonly metric: MetricDefinition
   /** The view whose untouched days are carried over; null builds all days. */
   readonly previous: ViewEntry | null
-  /** Days to recompute with the events they hold, ascending; a day without events is one that lost its rows to nothing. */
-  readonly days: readonly { readonly from: number; readonly events: number }[]
+  readonly chunks: readonly Chunk[]
   /** Files that hold events of these days. */
   readonly files: ReadonlySet<ArchiveFile>
 }
@@ -114,40 +121,45 @@ async function planView(
     ({ entry }) =>
       entry.events > 0 && (previous === null || entry.next_offset > (previous.offsets[entry.partition] ?? 0)),
   )
-  const rows = fresh.length === 0 ? [] : await touchedDays(deps, db, metric, archive, fresh, previous)
-  const list = rows.map((row) => ({ from: Number(row['day']), events: Number(row['n']) }))
-  const files = new Set(
-    archive.files.filter((file) => list.some((day) => overlaps(file, day.from, day.from + DAY_MS, metric))),
-  )
-  return { metric, previous, days: list, files }
+  const chunks =
+    previous === null && eventsOf(fresh) <= CHUNK_EVENTS
+      ? wholeRange(fresh, metric)
+      : chunksOf(await touchedDays(deps, db, metric, archive, fresh, previous))
+  const files = new Set(archive.files.filter((file) => chunks.some((chunk) => overlaps(file, chunk, metric))))
+  return { metric, previous, chunks, files }
+}
+
+const eventsOf = (files: readonly ArchiveFile[]): number => files.reduce((sum, { entry }) => sum + entry.events, 0)
+
+/** All days of a small archive, in one query: asking first which ones there are would cost as much as a metric. */
+function wholeRange(files: readonly ArchiveFile[], metric: MetricDefinition): Chunk[] {
+  const { sizeMs } = metric.window
+  const from = Math.min(...files.map(({ entry }) => floorTo(entry.event_time_min!, sizeMs)))
+  const until = Math.max(...files.map(({ entry }) => entry.event_time_max! + 1))
+  return files.length === 0 ? [] : [{ from, until, days: null }]
 }
 
 /** Whether a view may lend its untouched days to one at `cut`: same definition, and nothing in it that the cut does not cover. */
 export const isBase = (view: ViewEntry, metric: MetricDefinition, cut: number): boolean =>
   view.generation === metric.generation && view.definition_hash === metric.hash && view.cut <= cut
 
-function touchedDays(
+/** Days in which windows of events behind the previous view start, with the number of these events, ascending. */
+async function touchedDays(
   deps: BatchDeps,
   db: DuckDb,
   metric: MetricDefinition,
   archive: ArchiveAtCut,
   files: readonly ArchiveFile[],
   previous: ViewEntry | null,
-) {
+): Promise<{ from: number; events: number }[]> {
+  if (files.length === 0) return []
   const isNew = files
     .filter(({ entry }) => entry.first_offset < (previous?.offsets[entry.partition] ?? 0))
     .map(({ entry }) => `NOT (_partition = ${entry.partition} AND _offset < ${previous!.offsets[entry.partition]!})`)
-  const relation = archiveRelation(
-    db,
-    deps.lake,
-    metric.stream,
-    archive,
-    files,
-    ["_kind = 'event'", ...isNew].join(' AND '),
-  )
-  return relation.then((from) =>
-    db.query(`SELECT ${daySql(metric)} AS day, count(*) AS n FROM ${from} GROUP BY 1 ORDER BY 1`),
-  )
+  const condition = ["_kind = 'event'", ...isNew].join(' AND ')
+  const relation = await archiveRelation(db, deps.lake, metric.stream, archive, files, condition)
+  const rows = await db.query(`SELECT ${daySql(metric)} AS day, count(*) AS n FROM ${relation} GROUP BY 1 ORDER BY 1`)
+  return rows.map((row) => ({ from: Number(row['day']), events: Number(row['n']) }))
 }
 
 /** UTC day of the start of an event's window, as SQL. */
@@ -159,9 +171,9 @@ function daySql(metric: MetricDefinition): string {
   return `(((${window} + ${dayLift}) // ${DAY_MS}) * ${DAY_MS} - ${dayLift})`
 }
 
-function overlaps({ entry }: ArchiveFile, from: number, until: number, metric: MetricDefinition): boolean {
+function overlaps({ entry }: ArchiveFile, chunk: Chunk, metric: MetricDefinition): boolean {
   if (entry.event_time_min === null || entry.event_time_max === null) return false
-  return entry.event_time_max >= from && entry.event_time_min < until + metric.window.sizeMs
+  return entry.event_time_max >= chunk.from && entry.event_time_min < chunk.until + metric.window.sizeMs
 }
 
 async function buildOne(
@@ -172,46 +184,34 @@ async function buildOne(
   unique: string | null,
   job: JobContext,
   progress: (fraction: number) => Promise<void>,
-): Promise<ViewEntry> {
+): Promise<BuiltView> {
   const { metric, previous } = plan
   const view = { metric: metric.name, arm: 'sql' as const, generation: metric.generation, cut: archive.cut }
   const columns = viewColumns(metric.layout)
   const written: ViewFile[] = []
-  let done = 0
-  for (const chunk of chunksOf(plan.days)) {
-    const from = chunk[0]!.from
-    const until = chunk.at(-1)!.from + DAY_MS
-    const files = archive.files.filter((file) => overlaps(file, from, until, metric))
-    const gaps = (until - from) / DAY_MS > chunk.length
-    const days = gaps ? `${daySql(metric)} IN (${chunk.map((day) => day.from).join(', ')})` : null
-    const condition = [unique, days].filter((part) => part !== null).join(' AND ')
-    const relation = await archiveRelation(
-      db,
-      deps.lake,
-      metric.stream,
-      archive,
-      files,
-      condition === '' ? null : condition,
-    )
-    await createViewTable(db, 'result', columns, metric.toSql({ relation, windows: { from, until } }))
-    written.push(
-      ...(await writeDays(db, deps.lake, view, columns, 'result', () =>
-        progress(Math.min(0.99, done++ / plan.days.length)),
-      )),
-    )
+  for (const [at, chunk] of plan.chunks.entries()) {
+    const files = archive.files.filter((file) => overlaps(file, chunk, metric))
+    const conditions = unique === null ? [] : [unique]
+    if (chunk.days !== null) conditions.push(`${daySql(metric)} IN (${chunk.days.join(', ')})`)
+    const condition = conditions.length === 0 ? null : conditions.join(' AND ')
+    const relation = await archiveRelation(db, deps.lake, metric.stream, archive, files, condition)
+    const windows = { from: chunk.from, until: chunk.until }
+    await createViewTable(db, 'result', columns, metric.toSql({ relation, windows }))
+    const report = (done: number) => progress(Math.min(0.99, (at + done) / plan.chunks.length))
+    written.push(...(await writeDays(db, deps.lake, view, columns, 'result', report)))
   }
   job.signal.throwIfAborted()
-  return publishView(
-    deps.lake,
-    viewDraft(view, metric, archive, carried(previous, plan.days), written, job.id, deps.clock.now()),
-  )
+  const kept = carried(previous, plan.chunks)
+  const draft = viewDraft(view, metric, archive, kept, written, job.id, deps.clock.now())
+  return { view: await publishView(deps.lake, draft), days: written.length }
 }
 
 /** Files of the previous view for the days that are not recomputed. */
-function carried(previous: ViewEntry | null, days: Plan['days']): readonly ViewFile[] {
+function carried(previous: ViewEntry | null, chunks: readonly Chunk[]): readonly ViewFile[] {
   if (previous === null) return []
-  const recomputed = new Set(days.map((day) => dayName(day.from)))
-  return previous.files.filter((file) => !recomputed.has(file.day))
+  const recomputed = (day: number) =>
+    chunks.some(({ from, until, days }) => (days === null ? day >= from && day < until : days.includes(day)))
+  return previous.files.filter((file) => !recomputed(dayStart(file.day)))
 }
 
 /** The entry of a view made of carried and written files. */
@@ -238,16 +238,21 @@ export function viewDraft(
 }
 
 /** Days in runs of at most {@link CHUNK_EVENTS} events. */
-function chunksOf(days: Plan['days']): Plan['days'][] {
-  const chunks: { from: number; events: number }[][] = []
+function chunksOf(days: readonly { from: number; events: number }[]): Chunk[] {
+  const runs: { from: number; events: number }[][] = []
   let events = Number.POSITIVE_INFINITY
   for (const day of days) {
     if (events + day.events > CHUNK_EVENTS) {
-      chunks.push([])
+      runs.push([])
       events = 0
     }
-    chunks.at(-1)!.push(day)
+    runs.at(-1)!.push(day)
     events += day.events
   }
-  return chunks
+  return runs.map((run) => {
+    const from = run[0]!.from
+    const until = run.at(-1)!.from + DAY_MS
+    const complete = (until - from) / DAY_MS === run.length
+    return { from, until, days: complete ? null : run.map((day) => day.from) }
+  })
 }

@@ -46,7 +46,7 @@ export async function streamViewAt(
     const view = { metric: metric.name, arm: 'stream' as const, generation: metric.generation, cut: at.cut }
     const columns = viewColumns(metric.layout)
     const { kept, merged } = await mergeInto(deps, db, metric, columns, tiling, previous, job)
-    const written = await writeDays(db, deps.lake, view, columns, merged, () => job.progress(0.5))
+    const written = await writeDays(db, deps.lake, view, columns, merged, (done) => job.progress(0.2 + 0.8 * done))
     const draft = viewDraft(view, metric, at, kept, written, job.id, deps.clock.now())
     const published = await publishView(deps.lake, draft)
     return published.cut === at.cut ? published : draft
