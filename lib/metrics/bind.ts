@@ -2,7 +2,7 @@
  * SQL expression text → typed tree, through DuckDB: its parser gives the syntax tree (`json_serialize_sql`), its binder the
  * exact type of every sub-expression (`DESCRIBE` over an empty relation with the stream's fields).
  *
- * Only what both readers compute exactly alike is let through (supported.ts); everything else is refused by name, with the
+ * Only what both readers compute exactly alike is let through (build-tree.ts); everything else is refused by name, with the
  * list. Silent casts of DuckDB become `cast` nodes, so that nothing is left to inference later.
  */
 import type { FlatField } from '#format/avro-schema.ts'
