@@ -47,11 +47,11 @@ export interface EngineCheckpoint {
   readonly counts: EngineCounts
 }
 
-/** One metric's part of an epoch. `refused` names the limit or overflow because of which the rows are not whole. Read before the next feed. */
+/** One metric's part of an epoch. `refused` is the code of the limit or overflow because of which there are no rows. Read before the next feed. */
 export interface EpochPartials {
   readonly metric: MetricDefinition
   readonly rows: PartialRows
-  readonly refused: string | null
+  readonly refused: 'METRIC_LIMIT' | 'MEASURE_OVERFLOW' | null
 }
 
 /** Tags shared by all metrics of an epoch so far. */
@@ -130,7 +130,7 @@ interface MetricState {
   readonly columns: readonly number[]
   readonly chunk: ColumnChunk
   table: EpochTable
-  refused: string | null
+  refused: EpochPartials['refused']
 }
 
 const READ: EngineStep = { kind: 'read' }
@@ -218,8 +218,10 @@ export function createPartitionEngine(options: EngineOptions): PartitionEngine {
         state.table.add(own, state.read(own), verdicts, watermarks)
       } catch (error) {
         if (!(error instanceof RangeError)) throw error
-        // The metric reached a bound or an exact value left int64: it refuses, all others go on.
-        state.refused = error.message
+        // The metric reached a bound or an exact value left int64: it refuses, all others go on. Its rows go, for how far
+        // they had come depends on where the record batches were cut (law 1).
+        state.refused = error.message.startsWith('MEASURE_OVERFLOW') ? 'MEASURE_OVERFLOW' : 'METRIC_LIMIT'
+        state.table = newTable(state.metric)
       }
     }
     resetChunk(chunk)
