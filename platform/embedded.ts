@@ -4,6 +4,7 @@
  *   log ─ registry ─ barriers ─ archive ─ speed (worker threads) ─ serve ─ jobs ─ HTTP
  */
 import type { Logger } from 'pino'
+import { systemClock } from '#io/clock.ts'
 import type { Config } from '#io/config.ts'
 import type { EventLog, JobQueue, Lake, Registry } from '#io/ports.ts'
 import type { Definitions } from '#metrics/definition.ts'
@@ -40,6 +41,8 @@ export interface Embedded {
   readonly jobs: JobQueue
   /** True when every part is ready. */
   ready(): boolean
+  /** Runs `close` before the parts close. */
+  onClose(close: () => Promise<void>): void
   close(): Promise<void>
 }
 
@@ -74,6 +77,7 @@ async function compose(base: Base): Promise<Embedded> {
   await readRoutes(app, base, { serve, jobs, lake })
   const url = await listen(base, app, base.config.port)
   barriers.start()
+  sweepLog(base)
   base.onClose(() => barriers.stop())
   return {
     url,
@@ -85,6 +89,27 @@ async function compose(base: Base): Promise<Embedded> {
     log: base.log,
     definitions: base.definitions,
     ready: () => Object.values(parts()).every((part) => part.ready),
+    onClose: base.onClose,
     close: () => base.close(),
   }
+}
+
+const SWEEP_MS = 60_000
+
+/** Applies the embedded log's retention once a minute; Kafka does so by itself. */
+function sweepLog({ log, logger, onClose }: Base): void {
+  const { sweep } = log
+  if (sweep === undefined) return
+  const stop = new AbortController()
+  const sweeping = (async () => {
+    while (!stop.signal.aborted) {
+      await systemClock.sleep(SWEEP_MS, stop.signal)
+      if (!stop.signal.aborted)
+        await sweep().catch((error: unknown) => logger.warn({ err: error }, 'retention was not applied'))
+    }
+  })()
+  onClose(() => {
+    stop.abort()
+    return sweeping
+  })
 }

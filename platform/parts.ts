@@ -9,8 +9,8 @@ import { type Config, logConfigOf } from '#io/config.ts'
 import { createHttp, type HttpApp, listenOrExplain, type PartReadiness } from '#io/http.ts'
 import { openEmbeddedJobs, openRedisJobs } from '#io/jobs.ts'
 import { openLakeFolder } from '#io/lake-folder.ts'
-import { openLog } from '#io/open-log.ts'
-import type { EventLog, JobQueue, Lake, Registry } from '#io/ports.ts'
+import { type OpenLog, openLog } from '#io/open-log.ts'
+import type { JobQueue, Lake, Registry } from '#io/ports.ts'
 import { createRegistryClient } from '#io/registry.ts'
 import { createTelemetry, type Telemetry } from '#io/telemetry.ts'
 import type { Definitions } from '#metrics/definition.ts'
@@ -36,7 +36,7 @@ export interface Base {
   readonly config: Config
   readonly logger: Logger
   readonly definitions: Definitions
-  readonly log: EventLog
+  readonly log: OpenLog
   readonly telemetry: Telemetry
   readonly onClose: (close: () => Promise<void>) => void
   close(): Promise<void>

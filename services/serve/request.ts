@@ -144,7 +144,7 @@ function grainOf(value: unknown, { window }: MetricDefinition): number {
   const grainMs = parseDuration(text)
   if (grainMs === null || grainMs === 0) throw invalid('grain', `\`${text}\` is no duration such as 5m, 1h, 1d`)
   if (!nests(window.sizeMs, grainMs))
-    throw invalid('grain', `${text} is no multiple of the metric's window of ${formatDuration(window.sizeMs)}`)
+    throw new OperatingError('NOT_ADDITIVE', `Windows of ${formatDuration(window.sizeMs)} do not add up to a grain of ${text}.`, { field: 'grain' })
   return grainMs
 }
 

@@ -6,8 +6,13 @@ const list = '../shared/REQUIREMENTS.md'
 if (!existsSync(list)) {
   process.stdout.write('the list of requirements is not here; nothing to compare\n')
 } else {
-  const rows = [...readFileSync(list, 'utf8').matchAll(/^\| ([A-Z]\d{1,2}) \| (.*?) \|/gm)].map((match) => ({ id: match[1]!, owed: match[2]! }))
-  const titles = sourceFiles().filter(({ path }) => path.endsWith('.test.ts')).flatMap(({ text }) => [...text.matchAll(/\[([A-Z]\d{1,2})\]/g)].map((match) => match[1]!))
+  const rows = [...readFileSync(list, 'utf8').matchAll(/^\| ([A-Z]\d{1,2}) \| (.*?) \|/gm)].map((match) => ({
+    id: match[1]!,
+    owed: match[2]!,
+  }))
+  const titles = sourceFiles()
+    .filter(({ path }) => path.endsWith('.test.ts'))
+    .flatMap(({ text }) => [...text.matchAll(/\[([A-Z]\d{1,2})\]/g)].map((match) => match[1]!))
   const shown = new Set(titles)
   const missing = rows.filter(({ id }) => !shown.has(id))
   for (const { id, owed } of missing) process.stdout.write(`${id.padEnd(4)}${owed.slice(0, 74)}\n`)

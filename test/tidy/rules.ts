@@ -33,7 +33,14 @@ export function mayImport(from: string, to: string): boolean {
   }
 }
 
-const ALIASES: Record<string, string> = { '#schemas': 'schemas', '#core': 'lib/core', '#format': 'lib/format', '#metrics': 'lib/metrics', '#io': 'lib/io', '#testkit': 'lib/testkit' }
+const ALIASES: Record<string, string> = {
+  '#schemas': 'schemas',
+  '#core': 'lib/core',
+  '#format': 'lib/format',
+  '#metrics': 'lib/metrics',
+  '#io': 'lib/io',
+  '#testkit': 'lib/testkit',
+}
 
 /** Repository path of an import, or null for packages. */
 export function resolveImport(from: string, specifier: string): string | null {
@@ -49,32 +56,64 @@ export function importBreaches(file: SourceFile): string[] {
   return file.imports.flatMap(({ line, specifier }) => {
     const target = resolveImport(file.path, specifier)
     if (target === null) {
-      if (specifier === 'kafkajs' && !file.path.startsWith('lib/io/')) return [`${file.path}:${line}: kafkajs outside lib/io, use the EventLog port`]
+      if (specifier === 'kafkajs' && !file.path.startsWith('lib/io/'))
+        return [`${file.path}:${line}: kafkajs outside lib/io, use the EventLog port`]
       if (from === 'lib/core') return [`${file.path}:${line}: core imports ${specifier}, use plain values`]
       return []
     }
     const to = partOf(target)
-    return to === null || mayImport(from, to) ? [] : [`${file.path}:${line}: ${from} imports ${to}, see the import law in docs/ARCHITECTURE.md`]
+    return to === null || mayImport(from, to)
+      ? []
+      : [`${file.path}:${line}: ${from} imports ${to}, see the import law in docs/ARCHITECTURE.md`]
   })
 }
 
-const BANNED: readonly { readonly pattern: RegExp; readonly advice: string; readonly allowed: (path: string) => boolean }[] = [
-  { pattern: /\bDate\.now\(|new Date\(\)/, advice: 'use the Clock that is passed in', allowed: (path) => path === 'lib/io/clock.ts' },
+const BANNED: readonly {
+  readonly pattern: RegExp
+  readonly advice: string
+  readonly allowed: (path: string) => boolean
+}[] = [
+  {
+    pattern: /\bDate\.now\(|new Date\(\)/,
+    advice: 'use the Clock that is passed in',
+    allowed: (path) => path === 'lib/io/clock.ts',
+  },
   // Adapters may bound their own waits; no number depends on it.
-  { pattern: /\bperformance\.now\(/, advice: 'use the Clock that is passed in', allowed: (path) => path.startsWith('lib/io/') },
+  {
+    pattern: /\bperformance\.now\(/,
+    advice: 'use the Clock that is passed in',
+    allowed: (path) => path.startsWith('lib/io/'),
+  },
   { pattern: /\bMath\.random\(/, advice: 'use a seed that is passed in', allowed: () => false },
   { pattern: /\bconsole\./, advice: 'use the logger, or process.stdout in a command', allowed: () => false },
-  { pattern: /from 'node:fs/, advice: 'use a port of lib/io', allowed: (path) => path.startsWith('lib/io/') || path.startsWith('infra/') || path.startsWith('platform/') || path.startsWith('lib/testkit/') || path === 'batch/cli.ts' },
-  { pattern: /^\s*\/\/\s*(?:const|let|if|for|return|import|await)\b.*[;({]$/, advice: 'delete commented-out code', allowed: () => false },
+  {
+    pattern: /from 'node:fs/,
+    advice: 'use a port of lib/io',
+    allowed: (path) =>
+      path.startsWith('lib/io/') ||
+      path.startsWith('infra/') ||
+      path.startsWith('platform/') ||
+      path.startsWith('lib/testkit/') ||
+      path === 'batch/cli.ts',
+  },
+  {
+    pattern: /^\s*\/\/\s*(?:const|let|if|for|return|import|await)\b.*[;({]$/,
+    advice: 'delete commented-out code',
+    allowed: () => false,
+  },
   { pattern: /\b(?:TODO|FIXME|XXX)\b(?!\(#\d+\))/, advice: 'name the issue: TODO(#n)', allowed: () => false },
 ]
 
 /** Calls and texts that do not belong into product code. */
 export function bannedBreaches(file: SourceFile): string[] {
   if (partOf(file.path) === null) return []
-  return file.text.split('\n').flatMap((text, i) =>
-    BANNED.filter(({ pattern, allowed }) => pattern.test(text) && !allowed(file.path)).map(({ advice }) => `${file.path}:${i + 1}: ${text.trim().slice(0, 60)}, ${advice}`),
-  )
+  return file.text
+    .split('\n')
+    .flatMap((text, i) =>
+      BANNED.filter(({ pattern, allowed }) => pattern.test(text) && !allowed(file.path)).map(
+        ({ advice }) => `${file.path}:${i + 1}: ${text.trim().slice(0, 60)}, ${advice}`,
+      ),
+    )
 }
 
 /** Exports without a docstring. */
@@ -82,7 +121,8 @@ export function docBreaches(file: SourceFile): string[] {
   if (partOf(file.path) === null) return []
   const lines = file.text.split('\n')
   return lines.flatMap((text, i) =>
-    /^export (?:default )?(?:async )?(?:function|class|const|interface|type (?!\{)|abstract)/.test(text) && !/\*\/\s*$|^export const .*$/.test(lines[i - 1] ?? '')
+    /^export (?:default )?(?:async )?(?:function|class|const|interface|type (?!\{)|abstract)/.test(text) &&
+    !/\*\/\s*$|^export const .*$/.test(lines[i - 1] ?? '')
       ? [`${file.path}:${i + 1}: export without a docstring: ${text.slice(0, 60)}`]
       : [],
   )

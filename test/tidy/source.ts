@@ -20,7 +20,9 @@ export function importsOf(text: string): { line: number; specifier: string }[] {
 
 /** All TypeScript files, tracked or new. */
 export function sourceFiles(): SourceFile[] {
-  const listed = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.ts'], { encoding: 'utf8' })
+  const listed = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.ts'], {
+    encoding: 'utf8',
+  })
   return listed
     .split('\n')
     .filter((path) => path !== '')

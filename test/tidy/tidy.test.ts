@@ -40,7 +40,10 @@ test('generated pages are fresh: node infra/docs/generate.ts', () => {
 })
 
 test('every error code has a hint that is a sentence, and is raised somewhere', () => {
-  const code = files.filter(({ path }) => path !== 'lib/io/errors.ts').map(({ text }) => text).join('\n')
+  const code = files
+    .filter(({ path }) => path !== 'lib/io/errors.ts')
+    .map(({ text }) => text)
+    .join('\n')
   for (const [name, { hint }] of Object.entries(ERRORS)) {
     expect(hint, name).toMatch(/^[A-Z].*[.]$/)
     expect(code.includes(`'${name}'`), `${name} is used by nobody: delete it`).toBe(true)
