@@ -28,32 +28,55 @@ interface SealedEpoch {
 /** Epochs by partition and first offset. */
 export type SealedEpochs = readonly ReadonlyMap<number, SealedEpoch>[]
 
-/** Reads every sealed epoch of the metric's generation that touches [from, until). */
+/** Between which offsets of the event topic, per partition. */
+export interface SealedRange {
+  readonly from: readonly number[]
+  readonly until: readonly number[]
+}
+
+/** Polls without data after which the rest of the topic counts as not there. */
+const EMPTY_POLLS_MAX = 50
+
+/** Who stores where reading may begin next time. */
+const ownerOf = (metric: MetricDefinition): string => `stream-view.${metric.name}.${metric.generation}`
+
+/**
+ * Reads every sealed epoch of the metric's generation that touches the range: the whole topic, or from where
+ * {@link rememberSealed} left a mark. The mark is a hint: what is read with it may lack epochs that are there.
+ */
 export async function readSealed(
   log: EventLog,
   metric: MetricDefinition,
-  from: readonly number[],
-  until: readonly number[],
-  signal: AbortSignal,
-): Promise<SealedEpochs> {
+  range: SealedRange,
+  options: { readonly fromMark: boolean; readonly signal: AbortSignal },
+): Promise<{ readonly epochs: SealedEpochs; readonly marks: ReadonlyMap<number, number> }> {
   const topic = sealedTopic(metric.name)
-  const epochs = until.map(() => new Map<number, SealedEpoch>())
-  if ((await log.describeTopic(topic)) === null) return epochs
+  const epochs = range.until.map(() => new Map<number, SealedEpoch>())
+  const marks = new Map<number, number>()
+  if ((await log.describeTopic(topic)) === null) return { epochs, marks }
+  const known = options.fromMark ? await log.loadPositions(ownerOf(metric), topic) : new Map<number, number>()
   const [starts, ends] = [await log.startOffsets(topic), await log.endOffsets(topic)]
   const positions = starts
-    .map((offset, partition) => ({ partition, offset }))
+    .map((start, partition) => ({ partition, offset: Math.max(start, known.get(partition) ?? 0) }))
     .filter(({ offset, partition }) => offset < ends[partition]!)
+  for (const [partition, end] of ends.entries()) marks.set(partition, end)
   const open = new Map(positions.map(({ partition, offset }) => [partition, offset]))
   const reader = positions.length === 0 ? null : await log.open(topic, positions)
   try {
-    while (reader !== null && open.size > 0) {
-      signal.throwIfAborted()
+    for (let empty = 0; reader !== null && open.size > 0 && empty < EMPTY_POLLS_MAX; empty++) {
+      options.signal.throwIfAborted()
       for (const batch of await reader.poll(POLL)) {
+        empty = -1
         const opened = openBatch(batch.bytes, open.get(batch.partition) ?? 0)
         if ('cursor' in opened) {
           for (let record = readRecord(opened.cursor); record !== null; record = readRecord(opened.cursor)) {
             const tags = tagsOf(record.headers)
-            if (tags !== null && record.value !== null) take(epochs, metric, from, until, tags, record.value)
+            if (tags === null || record.value === null) continue
+            take(epochs, metric, range, tags, record.value)
+            // Whatever a later view needs begins at the first record about offsets behind this one.
+            if (tags.next > (range.until[tags.partition] ?? 0)) {
+              marks.set(batch.partition, Math.min(marks.get(batch.partition)!, record.offset))
+            }
           }
         }
         if (batch.lastOffset + 1 >= ends[batch.partition]!) open.delete(batch.partition)
@@ -62,8 +85,15 @@ export async function readSealed(
   } finally {
     await reader?.close()
   }
-  return epochs
+  return { epochs, marks }
 }
+
+/** Leaves the mark for the next view, once this one is published. */
+export const rememberSealed = (
+  log: EventLog,
+  metric: MetricDefinition,
+  marks: ReadonlyMap<number, number>,
+): Promise<void> => log.storePositions(ownerOf(metric), sealedTopic(metric.name), marks)
 
 function tagsOf(headers: readonly (readonly [string, Uint8Array | null])[]): PartialTags | null {
   const header = headers.find(([name]) => name === PARTIAL_HEADER)?.[1] ?? null
@@ -78,8 +108,7 @@ function tagsOf(headers: readonly (readonly [string, Uint8Array | null])[]): Par
 function take(
   epochs: Map<number, SealedEpoch>[],
   metric: MetricDefinition,
-  from: readonly number[],
-  until: readonly number[],
+  { from, until }: SealedRange,
   tags: PartialTags,
   value: Uint8Array,
 ): void {
@@ -105,7 +134,7 @@ export type Tiling =
  * @throws OperatingError SEALED_MISSING naming partition and range of a hole; METRIC_LIMIT or MEASURE_OVERFLOW of an epoch
  *   in which the metric was refused
  */
-export function tile(epochs: SealedEpochs, from: readonly number[], until: readonly number[]): Tiling {
+export function tile(epochs: SealedEpochs, { from, until }: SealedRange): Tiling {
   const whole: SealedEpoch[] = []
   for (const [partition, end] of until.entries()) {
     const sealed = epochs[partition] ?? new Map<number, SealedEpoch>()

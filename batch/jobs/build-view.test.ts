@@ -69,9 +69,13 @@ test('[B2] a view holds exactly the events below the cut, duplicates, quarantine
   const { lake, build } = setUp()
   const partitions = randomShop(random(SEED), 30)
   await archiveShop(lake, partitions)
-  for (const cut of [30, 11]) {
+  for (const [cut, endsAtBarriers] of [
+    [30, true],
+    [11, true],
+    [17, false],
+  ] as const) {
     const fresh = setUp()
-    await archiveShop(fresh.lake, partitions)
+    await archiveShop(fresh.lake, partitions, 20, endsAtBarriers)
     const { view } = await fresh.build(cut)
     expect(view).toMatchObject({
       metric: 'takings',

@@ -9,14 +9,17 @@ import { openDuckDb, sqlText } from '#io/duckdb.ts'
 import type { JobContext } from '#io/ports.ts'
 import { latestView, type ViewDraft } from '#io/views.ts'
 import type { DriftReport } from '#schemas/drift.ts'
+import type { PartialTags } from '#schemas/partials.ts'
 import { createMemoryLake, type MemoryLake } from '#testkit/lake-memory.ts'
 import { createMemoryLog } from '#testkit/log-memory.ts'
+import { tableOf } from '#testkit/partials.ts'
 import { random, SEED } from '#testkit/runs.ts'
 import {
   archiveShop,
   cutOf,
   expectedRows,
   loadShop,
+  publishSealed,
   randomShop,
   type ShopRecord,
   sealShop,
@@ -69,6 +72,8 @@ test('both arms hold the same rows, built in one step or in several, and drift i
   for (const cut of [9, 10, 25]) {
     await build(cut)
     const report = await runDrift(deps, metric, job)
+    const marks = await deps.log.loadPositions(`stream-view.takings.${metric.generation}`, 'sealed.takings')
+    expect([...marks.values()]).toEqual([cut, cut])
     expect(report).toMatchObject({
       report: String(cut),
       metric: 'takings',
@@ -90,10 +95,69 @@ test('both arms hold the same rows, built in one step or in several, and drift i
       ),
     ).toEqual(expected)
   }
+  // A mark that leads past what is needed costs a second reading and nothing else.
+  const marked = await setUp(partitions)
+  await sealShop(marked.deps.log, metric, partitions)
+  const ends = await marked.deps.log.endOffsets('sealed.takings')
+  await marked.deps.log.storePositions(
+    `stream-view.takings.${metric.generation}`,
+    'sealed.takings',
+    new Map(ends.entries()),
+  )
+  await marked.build(25)
+  expect(await runDrift(marked.deps, metric, job)).toMatchObject({ cells_different: 0 })
   // Published twice by a second speed layer: nothing changes. A repeated run is a report of its own.
   await sealShop(deps.log, metric, partitions)
   expect(await runDrift(deps, metric, job)).toMatchObject({ report: '25-2', cells_different: 0 })
   expect(JSON.parse(new TextDecoder().decode((await lake.read('drift/takings/25-2.json'))!))).toMatchObject({ cut: 25 })
+})
+
+test('of several publications of one epoch only the one with the highest offset counts, part by part', async () => {
+  const start = Date.UTC(2026, 0, 5)
+  const sale = (id: string): ShopRecord => ({ id, time: start, shop: 'a', cents: 1 })
+  const partitions: ShopRecord[][] = [[sale('a'), sale('b'), { barrier: 1 }], [{ barrier: 1 }]]
+  const { lake, deps } = await setUp(partitions)
+  const tags = (next: number, part: number, parts: number): PartialTags => ({
+    kind: 'sealed',
+    metric: metric.name,
+    generation: metric.generation,
+    partition: 0,
+    epoch: 0,
+    first: 0,
+    base: 0,
+    next,
+    part,
+    parts,
+    watermark: null,
+    events: 0,
+    duplicates: 0,
+    dead: 0,
+    quarantined: 0,
+    opened_ms: 0,
+    sealed_ms: 1,
+    sealed_by: 1,
+    arrival_ms: 0,
+    refused: null,
+  })
+  const table = (from: number, n: number) =>
+    tableOf(metric.layout, [{ from, group: ['a'], cells: [n, 0, n, 0, n, n, 0, n, 1, 0, 1, 0, 0] }])
+  await sealShop(deps.log, metric, partitions, ({ partition }) => partition === 0)
+  const at = { cut: 1, offsets: [3, 1], watermark: null }
+  await publishSealed(deps.log, metric, tags(1, 0, 1), table(start, 9))
+  await publishSealed(deps.log, metric, tags(3, 0, 2), table(start, 2))
+  await publishSealed(deps.log, metric, tags(2, 0, 1), table(start, 7))
+  await expect(streamViewAt(deps, metric, at, job)).rejects.toMatchObject({
+    code: 'SPEED_BEHIND',
+    context: { partition: 0, from: 0, until: 3 },
+  })
+  await publishSealed(deps.log, metric, tags(3, 1, 2), table(start + 3_600_000, 5))
+  await publishSealed(deps.log, metric, tags(3, 1, 2), table(start + 3_600_000, 5))
+  const view = await streamViewAt(deps, metric, at, job)
+  const rows = await viewRows(
+    lake,
+    view.files.map((file) => file.path),
+  )
+  expect([...rows.values()].map((row) => row.split(' ')[0])).toEqual(['2', '5'])
 })
 
 test('a missing sealed epoch is refused by partition and range; a speed layer on its way is waited for', async () => {

@@ -15,12 +15,13 @@ import type { ViewEntry } from '#schemas/view.ts'
 import { appendPartials } from '../append-partials.ts'
 import { fileList, verifyFiles } from '../archive-input.ts'
 import type { BatchDeps } from '../deps.ts'
-import { readSealed, type Tiling, tablesOf, tile } from '../sealed.ts'
+import { readSealed, rememberSealed, type SealedRange, type Tiling, tablesOf, tile } from '../sealed.ts'
 import { columnNames, type ViewColumn, viewColumns } from '../sql-types.ts'
 import { createViewTable, dayName, type ViewFile, writeDays } from '../view-files.ts'
 import { isBase, viewDraft, withDuckDb } from './build-view.ts'
 
 const POLL_MS = 500
+type Whole = Extract<Tiling, { kind: 'whole' }>
 
 /** A cut with its bounds, as the archive or another view states them. */
 export type CutBounds = Pick<ViewEntry, 'cut' | 'offsets' | 'watermark'>
@@ -41,40 +42,57 @@ export async function streamViewAt(
   if (there !== undefined) return there
   const previous = views.findLast((view) => isBase(view, metric, at.cut)) ?? null
   const from = at.offsets.map((_, partition) => previous?.offsets[partition] ?? 0)
-  const tiling = await awaitSealed(deps, metric, from, at, job)
+  const sealed = await awaitSealed(deps, metric, { from, until: at.offsets }, job)
   return withDuckDb(deps, job, async (db) => {
     const view = { metric: metric.name, arm: 'stream' as const, generation: metric.generation, cut: at.cut }
     const columns = viewColumns(metric.layout)
-    const { kept, merged } = await mergeInto(deps, db, metric, columns, tiling, previous, job)
+    const { kept, merged } = await mergeInto(deps, db, metric, columns, sealed.epochs, previous, job)
     const written = await writeDays(db, deps.lake, view, columns, merged, (done) => job.progress(0.2 + 0.8 * done))
     const draft = viewDraft(view, metric, at, kept, written, job.id, deps.clock.now())
     const published = await publishView(deps.lake, draft)
-    return published.cut === at.cut ? published : draft
+    if (published.cut !== at.cut) return draft
+    await rememberSealed(deps.log, metric, sealed.marks)
+    return published
   })
 }
 
-/** The tiled epochs, once the speed layer has sealed the last one. */
+/** The tiled epochs, once the speed layer has sealed the last one, and where the next view may begin to read. */
 async function awaitSealed(
   deps: BatchDeps,
   metric: MetricDefinition,
-  from: readonly number[],
-  at: CutBounds,
+  range: SealedRange,
   job: JobContext,
-): Promise<Extract<Tiling, { kind: 'whole' }>> {
+): Promise<{ epochs: Whole['epochs']; marks: ReadonlyMap<number, number> }> {
   const endMs = deps.clock.monotonic() + deps.waitMs
-  for (;;) {
-    const tiling = tile(await readSealed(deps.log, metric, from, at.offsets, job.signal), from, at.offsets)
-    if (tiling.kind === 'whole') return tiling
-    if (deps.clock.monotonic() >= endMs) {
-      const { partition, from: first, until } = tiling
+  for (let fromMark = true; ; ) {
+    const { epochs, marks } = await readSealed(deps.log, metric, range, { fromMark, signal: job.signal })
+    const tiling = attempt(() => tile(epochs, range))
+    if ('kind' in tiling && tiling.kind === 'whole') return { epochs: tiling.epochs, marks }
+    const late = deps.clock.monotonic() >= endMs
+    if (fromMark && (late || 'failed' in tiling)) {
+      // The mark may have led past what is needed; the whole topic decides.
+      fromMark = false
+      continue
+    }
+    if ('failed' in tiling) throw tiling.failed
+    if (late) {
+      const { partition, from, until } = tiling
       throw new OperatingError(
         'SPEED_BEHIND',
-        `${metric.name}: offsets [${first}, ${until}) of partition ${partition} are not sealed yet`,
-        { metric: metric.name, partition, from: first, until },
+        `${metric.name}: offsets [${from}, ${until}) of partition ${partition} are not sealed yet`,
+        { metric: metric.name, partition, from, until },
       )
     }
     await job.progress(0)
     await deps.clock.sleep(POLL_MS, job.signal)
+  }
+}
+
+function attempt<T>(work: () => T): T | { readonly failed: unknown } {
+  try {
+    return work()
+  } catch (failed) {
+    return { failed }
   }
 }
 
@@ -84,12 +102,12 @@ async function mergeInto(
   db: DuckDb,
   metric: MetricDefinition,
   columns: readonly ViewColumn[],
-  tiling: Extract<Tiling, { kind: 'whole' }>,
+  epochs: Whole['epochs'],
   previous: ViewEntry | null,
   job: JobContext,
 ): Promise<{ kept: readonly ViewFile[]; merged: string }> {
   await createViewTable(db, 'sealed', columns, null)
-  await appendPartials(db, 'sealed', tablesOf(tiling.epochs, metric), () => job.progress(0.1))
+  await appendPartials(db, 'sealed', tablesOf(epochs, metric), () => job.progress(0.1))
   const windows = await db.query('SELECT DISTINCT window_from AS w FROM sealed')
   const touched = new Set(windows.map((row) => dayName(Number(row['w']))))
   const before = previous === null ? [] : previous.files.filter((file) => touched.has(file.day))

@@ -183,11 +183,12 @@ export async function viewRows(lake: Lake, paths: readonly string[]): Promise<Ma
   }
 }
 
-/** Archives what the lake does not hold yet; a file ends at every barrier and every `fileRows` records. */
+/** Archives what the lake does not hold yet; a file ends every `fileRows` records and, unless told otherwise, at every barrier. */
 export async function archiveShop(
   lake: Lake,
   partitions: readonly (readonly ShopRecord[])[],
   fileRows = 7,
+  endsAtBarriers = true,
 ): Promise<void> {
   const db = await openDuckDb({ threads: 1, memoryMb: 128, temporaryDirectory: null })
   try {
@@ -196,7 +197,9 @@ export async function archiveShop(
       let chain = await readChain<ArchiveEntry>(lake, archiveManifest('sales', partition))
       let from = chain.entries.at(-1)?.next_offset ?? 0
       while (from < placed.length) {
-        const barrier = placed.findIndex(({ record, offset }) => offset >= from && 'barrier' in record)
+        const barrier = placed.findIndex(
+          ({ record, offset }) => endsAtBarriers && offset >= from && 'barrier' in record,
+        )
         const until = Math.min(from + fileRows, barrier < 0 ? placed.length : barrier + 1, placed.length)
         await archiveOne(lake, db, partition, placed, from, until, nextOf(chain), partitions.length)
         chain = await readChain<ArchiveEntry>(lake, archiveManifest('sales', partition), chain)
@@ -312,17 +315,22 @@ export async function sealShop(
         arrival_ms: 0,
         refused: null,
       }
-      if (!skip(tags)) {
-        const headers = [[PARTIAL_HEADER, new TextEncoder().encode(JSON.stringify(tags))]] as const
-        await log.append(
-          topic,
-          partition,
-          encodeBatch([{ key: null, value: encodePartials(partialsOf(metric, placed)), headers }], 0),
-        )
-      }
+      if (!skip(tags)) await publishSealed(log, metric, tags, partialsOf(metric, placed))
       first = offset + 1
     }
   }
+}
+
+/** Appends one record of sealed partials. */
+export async function publishSealed(
+  log: EventLog,
+  metric: MetricDefinition,
+  tags: PartialTags,
+  table: PartialTable,
+): Promise<void> {
+  const headers = [[PARTIAL_HEADER, new TextEncoder().encode(JSON.stringify(tags))]] as const
+  const batch = encodeBatch([{ key: null, value: encodePartials(table), headers }], 0)
+  await log.append(sealedTopic(metric.name), tags.partition, batch)
 }
 
 function partialsOf(metric: MetricDefinition, placed: readonly Placed[]): PartialTable {
