@@ -11,17 +11,20 @@
  * Errors are classified: retry `never` fails the job, `now` and `later` go back with back-off up to `attemptsMax`.
  * Missed runs: a schedule that is already there is left alone, so its overdue run is taken up at once by the next worker.
  */
-import { createHash } from 'node:crypto'
-import {
-  type BackendClasses,
-  DelayedError,
-  type IQueueBackend,
-  type Job,
-  UnrecoverableError,
-  WaitingError,
-} from 'bullmq'
+import { type BackendClasses, DelayedError, type IQueueBackend, type Job, WaitingError } from 'bullmq'
 import { nextRun } from './cron.ts'
 import { classify, OperatingError } from './errors.ts'
+import {
+  CANCELLED,
+  type Control,
+  canonical,
+  failed,
+  failure,
+  failureOf,
+  jobIdOf,
+  readFailure,
+  stateOf,
+} from './jobs-model.ts'
 import type { Clock, JobContext, JobHandler, JobQueue, JobState, JobType, JobView } from './ports.ts'
 
 /** Settings that both openers take; the defaults suit production, tests shorten the times. */
@@ -43,7 +46,6 @@ export interface JobsOptions {
   readonly queue?: string
 }
 
-type Control = 'run' | 'pause' | 'cancel'
 interface Payload {
   readonly input: Readonly<Record<string, unknown>>
   readonly control: Control
@@ -56,7 +58,6 @@ const HELD_MS = 5 * 365 * 86_400_000
 const BACKOFF_MS_MAX = 60_000
 /** Times a job may be taken up after its worker died; then it has killed enough workers. */
 const STALLS_MAX = 5
-const CANCELLED = 'CANCELLED'
 const STATES = ['active', 'waiting', 'prioritized', 'delayed', 'completed', 'failed'] as const
 
 /** A handler that runs in this process. */
@@ -432,30 +433,6 @@ export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
 const repeatStrategy = (after: number, options: { pattern?: string; tz?: string }): number =>
   nextRun({ pattern: options.pattern!, zone: options.tz! }, after)
 
-interface Failure {
-  readonly code: string
-  readonly message: string
-  readonly hint: string
-  readonly retry: 'now' | 'later' | 'never'
-}
-
-/** An id that BullMQ accepts (no colon, not a number) and that says nothing but type and key. */
-const jobIdOf = (type: JobType, key: string): string =>
-  `k${createHash('sha256').update(`${type}\n${key}`).digest('hex').slice(0, 31)}`
-
-function stateOf(stored: string, control: Control, cancelled: boolean): JobState {
-  switch (stored) {
-    case 'completed':
-      return 'completed'
-    case 'failed':
-      return cancelled ? 'cancelled' : 'failed'
-    case 'active':
-      return control === 'pause' ? 'paused' : 'active'
-    default:
-      return control === 'pause' ? 'paused' : control === 'cancel' ? 'cancelled' : 'waiting'
-  }
-}
-
 function steer(running: Running, control: Control): void {
   running.control = control
   if (control === 'cancel') running.abort.abort(new Stopped('cancel'))
@@ -469,42 +446,6 @@ async function promote(job: Stored): Promise<void> {
   } catch (error) {
     if ((await job.getState()) === 'delayed') throw error
   }
-}
-
-const failure = (error: OperatingError): Failure => ({
-  code: error.code,
-  message: error.message,
-  hint: error.hint,
-  retry: error.retry,
-})
-
-/** The error that BullMQ stores: its message is the failure as JSON, its class decides about another attempt. */
-function failed(what: Failure): Error {
-  const text = JSON.stringify(what)
-  return what.retry === 'never' ? new UnrecoverableError(text) : new Error(text)
-}
-
-const failureOf = (error: Error | undefined): Failure | null =>
-  error === undefined ? null : readFailure(error.message)
-
-function readFailure(text: string | undefined): Failure | null {
-  if (text === undefined || text === '') return null
-  try {
-    const json = JSON.parse(text) as Partial<Failure>
-    if (typeof json.code === 'string') return json as Failure
-  } catch {
-    // BullMQ's own words, as for a job that stalled too often.
-  }
-  return { code: 'INTERNAL', message: text, hint: 'See the log of the worker that ran it.', retry: 'never' }
-}
-
-/** JSON with sorted keys: PostgreSQL's jsonb does not keep their order. */
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, inner: unknown) =>
-    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : inner,
-  )
 }
 
 const unknownJob = (id: string) => new OperatingError('JOB_UNKNOWN', `there is no job ${id}`, { job: id })

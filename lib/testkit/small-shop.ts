@@ -31,6 +31,7 @@ export interface Sale {
 /** A record of a partition, at the offset of its index. */
 export type ShopRecord = Sale | { readonly barrier: number }
 
+/** Size of the metric's windows. */
 export const HOUR_MS = 3_600_000
 const DISORDER_MS = HOUR_MS
 const LATENESS_MS = HOUR_MS / 2
