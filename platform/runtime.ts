@@ -1,6 +1,7 @@
 /** What every process starts with: the right Node, checked settings and definitions, a logger, and an orderly end. */
 import { mkdir } from 'node:fs/promises'
 import pino, { type Logger } from 'pino'
+import { systemClock } from '#io/clock.ts'
 import { type Config, loadConfig } from '#io/config.ts'
 import { readDefinitionFiles } from '#io/definition-files.ts'
 import { openDuckDb } from '#io/duckdb.ts'
@@ -58,16 +59,27 @@ export async function makeDataDir(path: string): Promise<void> {
   }
 }
 
+/** Resolves when `ready` says so; looks 20 times a second. A part that cannot become ready says why on /readyz. */
+export async function untilReady(ready: () => boolean): Promise<void> {
+  while (!ready()) await systemClock.sleep(50)
+}
+
+/** A started process. `announce` runs once it is started, and may take its time; a signal ends it as well. */
+export interface Running {
+  announce?(): Promise<void>
+  close(): Promise<void>
+}
+
 /**
  * Runs a process: settings, start, then until SIGINT or SIGTERM, then `close`. What goes wrong at the start is one sentence and
  * the remedy on stderr, exit 1. A second signal ends at once.
  */
 export async function runProcess(
   name: string,
-  start: (config: Config, logger: Logger) => Promise<{ close(): Promise<void> }>,
+  start: (config: Config, logger: Logger) => Promise<Running>,
 ): Promise<void> {
   requireNode()
-  let running: { close(): Promise<void> } | null = null
+  let running: Running | null = null
   let stopping = false
   const fail = (error: unknown): never => {
     const known = classify(error)
@@ -87,6 +99,7 @@ export async function runProcess(
   try {
     const config = loadConfig(process.env)
     running = await start(config, createLogger(name, config.logLevel))
+    await running.announce?.()
   } catch (error) {
     fail(error)
   }

@@ -4,7 +4,7 @@ import { OperatingError } from '#io/errors.ts'
 import { LAPSE_LABEL } from '../services/feed/flights.ts'
 import { startEmbedded } from './embedded.ts'
 import { startLapse } from './lapse.ts'
-import { runProcess } from './runtime.ts'
+import { runProcess, untilReady } from './runtime.ts'
 import { say } from './terminal.ts'
 
 await runProcess('tidemark', async (config, logger) => {
@@ -53,6 +53,11 @@ await runProcess('tidemark', async (config, logger) => {
     })
     platform.onClose(() => lapse.close())
   }
-  say(`ready ${platform.url} registry ${platform.registryUrl}`)
-  return platform
+  return {
+    close: platform.close,
+    async announce() {
+      await untilReady(platform.ready)
+      say(`ready ${platform.url} registry ${platform.registryUrl}`)
+    },
+  }
 })

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { tableOf } from './print.ts'
+import { fits, tableOf } from './print.ts'
 import { runCli } from './run.ts'
 
 const requests: { method: string; url: string; body: string; accept: string }[] = []
@@ -79,7 +79,7 @@ describe('command line', () => {
       [{ status: 200, body: { rows: [row], envelope } }],
     )
     expect(exitCode).toBe(0)
-    expect(out).toContain('2001-01-01T00:01Z')
+    expect(out).toContain('2001-01-01 00:01')
     expect(out).toContain('0.333333')
     expect(out).toContain('merged at cut 7, offsets 5 6')
     expect(requests[0]!.url).toBe(
@@ -203,5 +203,6 @@ describe('command line', () => {
     expect(text).toContain('…')
     expect(text).toContain('–')
     expect(tableOf(['a'], [])).toBe('(none)')
+    expect([fits(['name'], [['a'.repeat(80)]], 200), fits(['name'], [['a'.repeat(81)]], 200)]).toEqual([true, false])
   })
 })

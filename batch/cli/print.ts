@@ -14,6 +14,32 @@ export function show(value: unknown): string {
   return JSON.stringify(value)
 }
 
+const textOf = (value: unknown): string => show(value).replaceAll(/\s+/g, ' ')
+
+/** Width of each column with its padding, uncut. */
+const widthsOf = (head: readonly string[], cells: readonly (readonly string[])[]): number[] =>
+  head.map((name, at) => Math.max(name.length, ...cells.map((row) => row[at]!.length)) + PADDING)
+
+const total = (widths: readonly number[]): number => widths.reduce((sum, one) => sum + one, 0)
+
+/** Whether a table would fit the width with no cell cut. */
+export function fits(
+  head: readonly string[],
+  rows: readonly (readonly unknown[])[],
+  width = process.stdout.columns || WIDTH_MAX,
+): boolean {
+  return (
+    total(
+      widthsOf(
+        head,
+        rows.map((row) => row.map(textOf)),
+      ),
+    ) -
+      PADDING <=
+    Math.min(width, WIDTH_MAX)
+  )
+}
+
 /** A table of rows under a head. Columns of numbers are set right. The widest columns give way first. */
 export function tableOf(
   head: readonly string[],
@@ -21,10 +47,10 @@ export function tableOf(
   width = process.stdout.columns || WIDTH_MAX,
 ): string {
   if (rows.length === 0) return '(none)'
-  const cells = rows.map((row) => row.map((cell) => show(cell).replaceAll(/\s+/g, ' ')))
-  const widths = head.map((name, at) => Math.max(name.length, ...cells.map((row) => row[at]!.length)) + PADDING)
+  const cells = rows.map((row) => row.map(textOf))
+  const widths = widthsOf(head, cells)
   const room = Math.min(width, WIDTH_MAX)
-  for (let total = widths.reduce((sum, one) => sum + one, 0); total > room; total--) {
+  for (let taken = total(widths) - PADDING; taken > room; taken--) {
     const widest = widths.indexOf(Math.max(...widths))
     if (widths[widest]! <= CELL_MIN) break
     widths[widest]!--

@@ -1,6 +1,6 @@
 /** `tidemark query`: the API's query as a table, CSV, or its JSON. */
 import type { Api } from './client.ts'
-import { tableOf } from './print.ts'
+import { fits, tableOf } from './print.ts'
 
 interface Row {
   readonly from: string
@@ -45,15 +45,19 @@ export async function query(
   const { rows, envelope } = json as QueryAnswer
   const groups = Object.keys(rows[0]?.group ?? {})
   const measures = Object.keys(rows[0]?.values ?? {})
-  const table = tableOf(
-    ['from', ...groups, ...measures, 'finality'],
+  const cellsOf = (shown: readonly string[]): unknown[][] =>
     rows.map(({ from, group, values, finality }) => [
-      from.replace(/(:00)?\.000Z$/, 'Z'),
+      from.replace('T', ' ').replace(/(:00)?\.000Z$/, ''),
       ...groups.map((name) => group[name]),
-      ...measures.map((name) => rounded(values[name])),
+      ...shown.map((name) => rounded(values[name])),
       finality,
-    ]),
-  )
+    ])
+  const headOf = (shown: readonly string[]): string[] => ['from (UTC)', ...groups, ...shown, 'finality']
+  // A column that does not fit is named below the table; a head cut to three letters tells nothing.
+  let shown = measures
+  while (shown.length > 1 && !fits(headOf(shown), cellsOf(shown))) shown = shown.slice(0, -1)
+  const more = measures.slice(shown.length)
+  const table = `${tableOf(headOf(shown), cellsOf(shown))}${more.length === 0 ? '' : `\n\nnot shown: ${more.join(', ')} (--measures, --csv or --json)`}`
   const { layer, cut, offsets, watermark, shares } = envelope
   return `${table}\n\n${layer} at cut ${cut}, offsets ${offsets.join(' ')}, watermark ${watermark ?? 'none yet'}, cells ${shares.batch} batch + ${shares.speed} speed`
 }
