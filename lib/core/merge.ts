@@ -189,6 +189,8 @@ export class MergeStore {
    */
   publish(view: MergeView | null): void {
     if (view !== null && view.generation !== this.options.generation) return
+    // The view may be the first to tell of a partition; its records are in the view, so its offset is in the answer.
+    if (view !== null) this.grow(view.offsets.length)
     this.#pending = view
     if (view === null) {
       if (this.#started) return
@@ -439,7 +441,8 @@ export class MergeStore {
     if (ended !== undefined && ended.next === first) return true
     if (partition.sealed.get(epoch)?.tags.first === first) return true
     if (partition.live !== null && partition.epoch === epoch && partition.first === first) return true
-    return partition.waiting.some(({ tags }) => tags.epoch === epoch && tags.first === first)
+    // One that applies as soon as the view is adopted. Another would leave the partition's watermark at the cut unknown.
+    return partition.waiting.some(({ tags }) => tags.epoch === epoch && tags.first === first && tags.base === first)
   }
 
   /** True when adopting the view would not take the partition's answer back to an earlier epoch (a rollback still being read). */
@@ -506,41 +509,31 @@ export class MergeStore {
 
   /**
    * The stream's watermark at the offsets: folded over the barriers that every partition in use has passed, from the view's on.
-   * In the open stretch a partition counts as idle only if the whole stretch before it was, so that nothing is closed early
-   * just because a partition has not spoken since the last barrier.
+   * In the open stretch no partition is idle yet: one that has been silent may still speak with an old event, and what was
+   * closed without it would have to open again. Its silence counts at the next barrier, so the watermark only grows (I4).
    */
   #watermark(): InstantMs {
     let watermark = this.#active?.watermark ?? NO_WATERMARK
     const ends = this.#partitions.map(({ chain }) => new Map(chain.map((tags, at) => [tags.sealed_by!, at])))
     const at = this.#partitions.map(() => 0)
-    const before = this.#partitions.map((partition) => partition.ended.get(this.#activeCut) ?? null)
-    let activity = before.map((tags) => ({
-      watermark: tags?.watermark ?? NO_WATERMARK,
-      events: tags === null ? 1 : tags.events,
-    }))
-    let previousMs: number | null = null
+    // The first epoch in use was opened by the cut's barrier, whether or not the barrier that ended it is in every partition.
+    let previousMs = this.#partitions[0]?.chain[0]?.opened_ms ?? 0
     for (const tags of this.#partitions[0]?.chain ?? []) {
       const id = tags.sealed_by!
       if (!ends.every((one) => one.has(id))) continue
-      activity = this.#partitions.map(({ chain }, index) => {
+      const activity = this.#partitions.map(({ chain }, index) => {
         const until = ends[index]!.get(id)! + 1
         let events = 0
         for (let one = at[index]!; one < until; one++) events += chain[one]!.events
         at[index] = until
         return { watermark: chain[until - 1]!.watermark ?? NO_WATERMARK, events }
       })
-      const openedMs = previousMs ?? (tags.opened_ms === 0 ? tags.sealed_ms! : tags.opened_ms)
-      watermark = foldWatermark(watermark, activity, tags.sealed_ms! - openedMs)
+      watermark = foldWatermark(watermark, activity, tags.sealed_ms! - previousMs)
       previousMs = tags.sealed_ms!
     }
-    const open = this.#partitions.map(({ chain, live }, index) => {
-      let { events } = activity[index]!
-      for (let one = at[index]!; one < chain.length; one++) events += chain[one]!.events
-      const last = live ?? chain.at(-1) ?? null
-      return {
-        watermark: last === null ? activity[index]!.watermark : (last.watermark ?? NO_WATERMARK),
-        events: events + (live?.events ?? 0),
-      }
+    const open = this.#partitions.map(({ chain, live, ended }) => {
+      const last = live ?? chain.at(-1) ?? ended.get(this.#activeCut) ?? null
+      return { watermark: last?.watermark ?? NO_WATERMARK, events: 1 }
     })
     return foldWatermark(watermark, open, 0)
   }
