@@ -30,6 +30,7 @@ export const FLIGHT = JSON.stringify({
     { name: 'note', type: 'string', default: '' },
   ],
 })
+/** The schema before `origin` became nullable and fields were added: an older writer. */
 export const FLIGHT_OLD = JSON.stringify({
   ...JSON.parse(FLIGHT),
   fields: JSON.parse(FLIGHT)

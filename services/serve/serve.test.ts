@@ -257,7 +257,6 @@ describe('serve', () => {
   })
 
   it.each([
-    ['grain=90s', 'grain'],
     ['grain=soon', 'grain'],
     ['from=yesterday', 'from'],
     ['from=2001-01-01', 'from'],
@@ -283,6 +282,10 @@ describe('serve', () => {
     expect([status, body['code']]).toEqual([400, 'REQUEST_INVALID'])
     expect(body['field']).toBe(field)
     expect(body['hint']).toBeTruthy()
+  })
+
+  it('[Q3] a grain that the windows do not add up to is refused', async () => {
+    expect((await query('?grain=90s')).body).toMatchObject({ code: 'NOT_ADDITIVE', status: 422, field: 'grain' })
   })
 
   it('[Q1] CSV has the same rows; other forms are refused', async () => {
