@@ -10,18 +10,29 @@ export function referencePages(): Readonly<Record<string, string>> {
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([code, { retry: when, status, hint }]) => `| \`${code}\` | ${status} | ${retry[when]} | ${hint} |`)
   const settings = Object.entries(SETTINGS).map(
-    ([name, { fallback, meaning }]) => `| \`TIDEMARK_${name}\` | ${fallback === '' ? '–' : `\`${fallback}\``} | ${meaning} |`,
+    ([name, { fallback, meaning }]) =>
+      `| \`TIDEMARK_${name}\` | ${fallback === '' ? '–' : `\`${fallback}\``} | ${meaning} |`,
   )
   return {
     'docs/errors.md': [
-      '# Error codes', '',
-      'Generated from `lib/io/errors.ts`. HTTP bodies are RFC 9457 problems with `code`, `detail` and `hint`; processes print code, sentence and hint and exit 1.', '',
-      '| code | HTTP | retried | what to do |', '|---|---|---|---|', ...errors, '',
+      '# Error codes',
+      '',
+      'Generated from `lib/io/errors.ts`. HTTP bodies are RFC 9457 problems with `code`, `detail` and `hint`; processes print code, sentence and hint and exit 1.',
+      '',
+      '| code | HTTP | retried | what to do |',
+      '|---|---|---|---|',
+      ...errors,
+      '',
     ].join('\n'),
     'docs/settings.md': [
-      '# Settings', '',
-      'Generated from `lib/io/config.ts`. Environment variables; or one YAML file named by `TIDEMARK_CONFIG` with the same names in lower case and without the prefix. The environment wins. Every setting also exists as `…_FILE` (read from a file).', '',
-      '| variable | default | meaning |', '|---|---|---|', ...settings, '',
+      '# Settings',
+      '',
+      'Generated from `lib/io/config.ts`. Environment variables; or one YAML file named by `TIDEMARK_CONFIG` with the same names in lower case and without the prefix. The environment wins. Every setting also exists as `…_FILE` (read from a file).',
+      '',
+      '| variable | default | meaning |',
+      '|---|---|---|',
+      ...settings,
+      '',
     ].join('\n'),
   }
 }

@@ -53,8 +53,15 @@ export class SchemaProblem extends Error {
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 const PRIMITIVES = new Set<string>(['boolean', 'int', 'long', 'float', 'double', 'string', 'bytes'])
 const KINDS: Record<AvroPrimitive, ColumnKind> = {
-  boolean: 'bool', int: 'int64', long: 'int64', float: 'float64', double: 'float64',
-  string: 'string', enum: 'string', bytes: 'bytes', fixed: 'bytes',
+  boolean: 'bool',
+  int: 'int64',
+  long: 'int64',
+  float: 'float64',
+  double: 'float64',
+  string: 'string',
+  enum: 'string',
+  bytes: 'bytes',
+  fixed: 'bytes',
 }
 
 type Json = Readonly<Record<string, unknown>>
@@ -72,11 +79,19 @@ export function parseFlatSchema(text: string): FlatSchema {
     throw new SchemaProblem('', `not JSON: ${(error as Error).message}`, 'Write the schema as an Avro record in JSON.')
   }
   if (!isObject(json) || json['type'] !== 'record' || !Array.isArray(json['fields'])) {
-    throw new SchemaProblem('', 'an event schema is an Avro record', 'Start with {"type": "record", "name": …, "fields": […]}.')
+    throw new SchemaProblem(
+      '',
+      'an event schema is an Avro record',
+      'Start with {"type": "record", "name": …, "fields": […]}.',
+    )
   }
   const name = json['name']
   if (typeof name !== 'string' || !name.split('.').every((part) => NAME.test(part))) {
-    throw new SchemaProblem('name', `not an Avro name: ${JSON.stringify(name)}`, 'Use letters, digits and _, not starting with a digit.')
+    throw new SchemaProblem(
+      'name',
+      `not an Avro name: ${JSON.stringify(name)}`,
+      'Use letters, digits and _, not starting with a digit.',
+    )
   }
   const fields = json['fields'].map((field) => parseField(field))
   const seen = new Set<string>()
@@ -89,30 +104,53 @@ export function parseFlatSchema(text: string): FlatSchema {
 
 function parseField(json: unknown): FlatField {
   if (!isObject(json) || typeof json['name'] !== 'string' || !NAME.test(json['name'])) {
-    throw new SchemaProblem('fields', `not a field: ${JSON.stringify(json)}`, 'A field has a name (Avro grammar) and a type.')
+    throw new SchemaProblem(
+      'fields',
+      `not a field: ${JSON.stringify(json)}`,
+      'A field has a name (Avro grammar) and a type.',
+    )
   }
   const name = json['name']
-  const aliases = Array.isArray(json['aliases']) ? json['aliases'].filter((a): a is string => typeof a === 'string') : []
+  const aliases = Array.isArray(json['aliases'])
+    ? json['aliases'].filter((a): a is string => typeof a === 'string')
+    : []
   const type = json['type']
   const branches: readonly unknown[] = Array.isArray(type) ? type : [type]
   const nullIndex = Array.isArray(type) ? branches.indexOf('null') : -1
   const values = branches.filter((branch) => branch !== 'null')
   if (values.length !== 1 || (Array.isArray(type) && branches.length !== 2)) {
-    throw new SchemaProblem(name, `union ${JSON.stringify(type)} is not supported`, 'Use a type, or a union of null and one type.')
+    throw new SchemaProblem(
+      name,
+      `union ${JSON.stringify(type)} is not supported`,
+      'Use a type, or a union of null and one type.',
+    )
   }
   const valueIndex = Array.isArray(type) ? branches.indexOf(values[0]) : -1
   const hasDefault = 'default' in json
   return {
-    name, aliases, nullable: nullIndex >= 0, nullIndex, valueIndex, hasDefault, default: json['default'],
+    name,
+    aliases,
+    nullable: nullIndex >= 0,
+    nullIndex,
+    valueIndex,
+    hasDefault,
+    default: json['default'],
     ...parseType(name, values[0]),
   }
 }
 
-function parseType(name: string, type: unknown): Pick<FlatField, 'avro' | 'logical' | 'kind' | 'precision' | 'scale' | 'size' | 'symbols' | 'enumDefault'> {
+function parseType(
+  name: string,
+  type: unknown,
+): Pick<FlatField, 'avro' | 'logical' | 'kind' | 'precision' | 'scale' | 'size' | 'symbols' | 'enumDefault'> {
   const base = isObject(type) ? type['type'] : type
   const attributes: Json = isObject(type) ? type : {}
   if (typeof base !== 'string' || !(PRIMITIVES.has(base) || base === 'enum' || base === 'fixed')) {
-    throw new SchemaProblem(name, `type ${JSON.stringify(type)} is not supported`, 'Flatten nested records, arrays and maps into fields of their own.')
+    throw new SchemaProblem(
+      name,
+      `type ${JSON.stringify(type)} is not supported`,
+      'Flatten nested records, arrays and maps into fields of their own.',
+    )
   }
   const avro = base as AvroPrimitive
   const symbols = avro === 'enum' && Array.isArray(attributes['symbols']) ? attributes['symbols'].map(String) : []
@@ -120,14 +158,26 @@ function parseType(name: string, type: unknown): Pick<FlatField, 'avro' | 'logic
     throw new SchemaProblem(name, 'an enum needs symbols that are Avro names', 'List at least one symbol.')
   }
   const size = avro === 'fixed' ? Number(attributes['size']) : 0
-  if (avro === 'fixed' && !(Number.isInteger(size) && size > 0)) throw new SchemaProblem(name, 'a fixed needs a size', 'Give "size" in bytes.')
+  if (avro === 'fixed' && !(Number.isInteger(size) && size > 0))
+    throw new SchemaProblem(name, 'a fixed needs a size', 'Give "size" in bytes.')
   const logical = typeof attributes['logicalType'] === 'string' ? attributes['logicalType'] : null
   const enumDefault = typeof attributes['default'] === 'string' ? attributes['default'] : null
   if (logical === 'decimal' && (avro === 'bytes' || avro === 'fixed')) {
     const precision = Number(attributes['precision'])
     const scale = Number(attributes['scale'] ?? 0)
-    if (!Number.isInteger(precision) || precision < 1 || precision > 18 || !Number.isInteger(scale) || scale < 0 || scale > precision) {
-      throw new SchemaProblem(name, `decimal(${attributes['precision']}, ${attributes['scale'] ?? 0}) is not supported`, 'Use a precision of 1 to 18 and a scale between 0 and it.')
+    if (
+      !Number.isInteger(precision) ||
+      precision < 1 ||
+      precision > 18 ||
+      !Number.isInteger(scale) ||
+      scale < 0 ||
+      scale > precision
+    ) {
+      throw new SchemaProblem(
+        name,
+        `decimal(${attributes['precision']}, ${attributes['scale'] ?? 0}) is not supported`,
+        'Use a precision of 1 to 18 and a scale between 0 and it.',
+      )
     }
     return { avro, logical, kind: 'decimal', precision, scale, size, symbols, enumDefault }
   }
@@ -136,5 +186,11 @@ function parseType(name: string, type: unknown): Pick<FlatField, 'avro' | 'logic
 
 /** The column that holds a field. */
 export function columnSpecOf(field: FlatField): ColumnSpec {
-  return { name: field.name, kind: field.kind, nullable: field.nullable, precision: field.precision, scale: field.scale }
+  return {
+    name: field.name,
+    kind: field.kind,
+    nullable: field.nullable,
+    precision: field.precision,
+    scale: field.scale,
+  }
 }
