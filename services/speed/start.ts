@@ -78,7 +78,8 @@ export function startSpeed(options: SpeedOptions): Speed {
           options.logger.warn(message.context, message.message)
           break
         case 'failed':
-          failure = `${message.code}: ${message.message}`
+          // What may heal (the log is away for longer than its reader waits) is tried again by a new worker.
+          if (message.retry === 'never') failure = `${message.code}: ${message.message}`
           options.logger.error({ code: message.code, hint: message.hint }, message.message)
           break
         case 'stopped':
@@ -90,6 +91,8 @@ export function startSpeed(options: SpeedOptions): Speed {
       worker.on('exit', () => {
         gone = true
         resolve()
+        for (const { stream, partitions } of assigned)
+          for (const partition of partitions) statuses.delete(`${stream}/${partition}`)
         if (closing || failure !== null) return
         // A crash loop backs off; the log still has everything that was not sealed.
         void options.clock.sleep(Math.min(30_000, 200 * 2 ** deaths)).then(() => {

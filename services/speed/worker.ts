@@ -8,7 +8,7 @@ import { createCheckpoints } from '#io/checkpoints.ts'
 import { systemClock } from '#io/clock.ts'
 import { readDefinitionFiles } from '#io/definition-files.ts'
 import { openDuckDb } from '#io/duckdb.ts'
-import { classify } from '#io/errors.ts'
+import { classify, type Retry } from '#io/errors.ts'
 import { type LogConfig, openLog } from '#io/open-log.ts'
 import { createRegistryClient } from '#io/registry.ts'
 import type { Definitions } from '#metrics/definition.ts'
@@ -30,7 +30,13 @@ export interface SpeedWorkerData {
 export type SpeedMessage =
   | { readonly kind: 'status'; readonly status: PartitionStatus }
   | { readonly kind: 'warning'; readonly message: string; readonly context: Readonly<Record<string, unknown>> }
-  | { readonly kind: 'failed'; readonly code: string; readonly message: string; readonly hint: string }
+  | {
+      readonly kind: 'failed'
+      readonly code: string
+      readonly retry: Retry
+      readonly message: string
+      readonly hint: string
+    }
   | { readonly kind: 'stopped' }
 
 /** Loads definitions with a DuckDB of its own, which is closed again: the reader functions need none. */
@@ -82,10 +88,11 @@ async function main(): Promise<void> {
   } catch (error) {
     if (stop.signal.aborted) send({ kind: 'stopped' })
     else {
-      const { code, message, hint } = classify(error)
+      const { code, retry, message, hint } = classify(error)
       send({
         kind: 'failed',
         code,
+        retry,
         message: error instanceof Error && code === 'INTERNAL' ? (error.stack ?? message) : message,
         hint,
       })
