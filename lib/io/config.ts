@@ -1,7 +1,8 @@
 /**
  * Configuration: environment variables `TIDEMARK_*`, and one YAML file (`TIDEMARK_CONFIG`) with the same settings in lower
  * case without the prefix. The environment wins. Everything wrong is reported at once. A secret may come from a file by its
- * `_FILE` variant. Loopback only: a host other than a loopback address is refused until keys exist.
+ * `_FILE` variant. Loopback only: a host other than a loopback address is refused until keys exist, but for the explicit
+ * TIDEMARK_ALLOW_REMOTE of containers, whose ports are published on the loopback address of their host.
  */
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
@@ -64,7 +65,12 @@ const oneOf =
 export const SETTINGS = {
   DEFINITIONS: { fallback: './definitions', meaning: 'definitions directory (streams/, metrics/, *.avsc)' },
   DATA_DIR: { fallback: './data', meaning: 'log, lake and state of the embedded mode' },
-  HOST: { fallback: '127.0.0.1', meaning: 'address to listen on; loopback only' },
+  HOST: { fallback: '127.0.0.1', meaning: 'address to listen on; loopback only, unless ALLOW_REMOTE' },
+  ALLOW_REMOTE: {
+    fallback: 'false',
+    meaning:
+      'true = HOST may be any address. There is no authentication yet: inside a container, publish ports to loopback only',
+  },
   PORT: { fallback: '7070', meaning: 'API and console; 0 = any free port, printed' },
   REGISTRY_PORT: { fallback: '8081', meaning: 'Schema Registry; 0 = any free port, printed' },
   INGEST_PORT: { fallback: '7071', meaning: 'ingest process of the distributed mode; 0 = any free port' },
@@ -119,9 +125,10 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   }
   const dataDir = resolve(get('DATA_DIR', text))
   const host = get('HOST', text)
-  if (!['127.0.0.1', '::1', 'localhost'].includes(host))
+  const allowRemote = get('ALLOW_REMOTE', oneOf('true', 'false')) === 'true'
+  if (!allowRemote && !['127.0.0.1', '::1', 'localhost'].includes(host))
     problems.push(
-      `TIDEMARK_HOST=${host} is no loopback address; other addresses need API keys, which this version does not have`,
+      `TIDEMARK_HOST=${host} is no loopback address; others need API keys, which this version does not have, or TIDEMARK_ALLOW_REMOTE=true`,
     )
   const share = /^(\d+)\/(\d+)$/.exec(get('SHARE', text))
   const [index, of] = [Number(share?.[1]), Number(share?.[2])]
