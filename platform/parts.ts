@@ -90,9 +90,13 @@ export function openJobs({ config, logger }: Base): Promise<JobQueue> {
     : openRedisJobs({ url: config.redisUrl, clock: systemClock, onError })
 }
 
+/** Creates the topics that are missing; every process that needs them does it first. */
+export const openTopics = ({ log, definitions }: Base): Promise<void> => ensureTopics(log, definitions)
+
 /** Topics and the putter of barriers; its ticker is not started. */
-export async function openBarriers({ log, definitions, config, logger }: Base, registry: Registry): Promise<Barriers> {
-  await ensureTopics(log, definitions)
+export async function openBarriers(base: Base, registry: Registry): Promise<Barriers> {
+  const { log, definitions, config, logger } = base
+  await openTopics(base)
   return createBarriers({
     log,
     definitions,

@@ -1,11 +1,14 @@
 /**
- * One service as a process of its own: `node platform/service.ts <registry|ingest|speed|archive|batch|serve>`. All of them meet at
- * Apache Kafka, Redis and a shared lake folder; none talks to another, but for the registry's HTTP.
+ * One service as a process of its own: `node platform/service.ts <registry|ingest|speed|archive|batch|serve|feed>`. All of them meet
+ * at Apache Kafka, Redis and a shared lake folder; none talks to another, but for the registry's HTTP. A service that was
+ * started with a channel to its parent stops in order when the parent is gone.
  */
 import type { Logger } from 'pino'
 import type { Config } from '#io/config.ts'
 import { OperatingError } from '#io/errors.ts'
 import type { PartReadiness } from '#io/http.ts'
+import type { StreamDefinition } from '#metrics/definition.ts'
+import { startLapse } from './lapse.ts'
 import {
   archiveReadiness,
   type Base,
@@ -20,6 +23,7 @@ import {
   openRegistry,
   openServe,
   openSpeed,
+  openTopics,
   readRoutes,
   registryAt,
   speedSeries,
@@ -27,6 +31,7 @@ import {
 } from './parts.ts'
 import { runProcess } from './runtime.ts'
 
+const NEED_REDIS: ReadonlySet<string> = new Set(['batch', 'serve', 'feed'])
 const READY: PartReadiness = { ready: true, reason: null }
 type Parts = () => Readonly<Record<string, PartReadiness>>
 
@@ -47,6 +52,14 @@ const needRegistry = ({ config }: Base): string => {
   )
 }
 
+/** The stream of the demo feed. @throws OperatingError CONFIG_INVALID when the definitions have none */
+const demoStream = ({ definitions }: Base): StreamDefinition => {
+  const stream = definitions.streams.find(({ name }) => name === 'flights')
+  if (stream !== undefined) return stream
+  const message = 'The demo feed needs a stream named flights, which the definitions do not have.'
+  throw new OperatingError('CONFIG_INVALID', message, {}, { hint: 'Set TIDEMARK_FEED=none for your own definitions.' })
+}
+
 const SERVICES: Record<string, (base: Base) => Promise<string>> = {
   async registry(base) {
     const url = await openRegistry({ ...base, config: { ...base.config, registryUrl: null } })
@@ -63,6 +76,7 @@ const SERVICES: Record<string, (base: Base) => Promise<string>> = {
     return url
   },
   async speed(base) {
+    await openTopics(base)
     const speed = openSpeed(base, needRegistry(base))
     speedSeries(base, speed)
     return health(base, 'speed', () => ({ speed: speed.readiness() }))
@@ -91,16 +105,33 @@ const SERVICES: Record<string, (base: Base) => Promise<string>> = {
     await readRoutes(app, base, { serve, jobs, lake })
     return listen(base, app, base.config.port)
   },
+  async feed(base) {
+    const registry = registryAt(needRegistry(base))
+    await openTopics(base)
+    const jobs = await openJobs(base)
+    base.onClose(() => jobs.close())
+    const lapse = startLapse({
+      log: base.log,
+      registry,
+      jobs,
+      stream: demoStream(base),
+      logger: base.logger,
+      daysPerMinute: base.config.lapseDaysPerMinute,
+      onLive: (sent) => base.logger.info({ sent }, 'the history is in; the feed is live'),
+    })
+    base.onClose(() => lapse.close())
+    return health(base, 'feed', () => ({ feed: READY }))
+  },
 }
 
 /** Names of the services, in the order in which they start. */
 export const SERVICE_NAMES = Object.keys(SERVICES)
 
 async function start(name: string, config: Config, logger: Logger): Promise<{ close(): Promise<void> }> {
-  if (config.kafkaBrokers === null || (config.redisUrl === null && (name === 'batch' || name === 'serve'))) {
+  if (config.kafkaBrokers === null || (config.redisUrl === null && NEED_REDIS.has(name))) {
     throw new OperatingError(
       'CONFIG_INVALID',
-      'a service of its own needs TIDEMARK_KAFKA_BROKERS, batch and serve also TIDEMARK_REDIS_URL',
+      'a service of its own needs TIDEMARK_KAFKA_BROKERS; batch, serve and feed also TIDEMARK_REDIS_URL',
     )
   }
   const base = await openBase(config, logger)
@@ -120,5 +151,8 @@ if (import.meta.main) {
     process.stderr.write(`usage: node platform/service.ts <${SERVICE_NAMES.join('|')}>\n`)
     process.exit(2)
   }
+  // A parent that was killed cannot ask for a stop: the end of its channel does.
+  process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'))
+  process.channel?.unref()
   await runProcess(name, (config, logger) => start(name, config, logger))
 }
