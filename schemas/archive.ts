@@ -19,7 +19,18 @@
 
 /** Names of the columns above, in order. */
 export const ARCHIVE_COLUMNS = [
-  '_partition', '_offset', '_epoch', '_arrival', '_kind', '_reason', '_schema_id', '_key', '_headers', '_raw', '_event_time', '_watermark',
+  '_partition',
+  '_offset',
+  '_epoch',
+  '_arrival',
+  '_kind',
+  '_reason',
+  '_schema_id',
+  '_key',
+  '_headers',
+  '_raw',
+  '_event_time',
+  '_watermark',
 ] as const
 
 /** A barrier as the archive saw it: accepted, in offset order. */

@@ -38,6 +38,11 @@ export interface PartialTags {
   readonly sealed_by: number | null
   /** Latest arrival time among the records covered; for freshness series only. */
   readonly arrival_ms: number
+  /**
+   * On a sealed record: offset of the live topic's partition behind all that its publisher had sent there. Live records of
+   * later epochs stand behind it, so a reader that starts need not read the ones before. null = not known.
+   */
+  readonly live_next: number | null
   /** Set when the metric hit a limit in this epoch: its answers are refused with this code. */
   readonly refused: string | null
 }

@@ -27,7 +27,13 @@ export interface ViewEntry {
   /** Watermark of the stream at the cut (minimum over partitions that are not idle); null = none. */
   readonly watermark: number | null
   /** Ordered by day. `day` is the UTC day of the windows' start as `YYYY-MM-DD`. */
-  readonly files: readonly { readonly day: string; readonly path: string; readonly sha256: string; readonly bytes: number; readonly rows: number }[]
+  readonly files: readonly {
+    readonly day: string
+    readonly path: string
+    readonly sha256: string
+    readonly bytes: number
+    readonly rows: number
+  }[]
   readonly rows: number
   /** Set when this entry repeats entry `rollback_of`. */
   readonly rollback_of: number | null

@@ -137,6 +137,7 @@ test('of several publications of one epoch only the one with the highest offset 
     sealed_ms: 1,
     sealed_by: 1,
     arrival_ms: 0,
+    live_next: null,
     refused: null,
   })
   const table = (from: number, n: number) =>

@@ -29,6 +29,9 @@ export interface KafkaLogOptions {
 
 /** Above `LIMITS.batchBytes`, with room for a broker that counts headers differently. */
 const TOPIC_BATCH_BYTES = 8 * 1024 * 1024
+/** Bounds of a segment's age: many small files against late retention. */
+const SEGMENT_MS_MIN = 60_000
+const SEGMENT_MS_MAX = 7 * 86_400_000
 const ADMIN_TIMEOUT_MS = 15_000
 const SETTLE_TRIES = 50
 const SETTLE_WAIT_MS = 20
@@ -41,6 +44,15 @@ function configEntries(spec: TopicSpec, replicas: number): { name: string; value
     { name: 'max.message.bytes', value: String(TOPIC_BATCH_BYTES) },
     { name: 'cleanup.policy', value: spec.cleanup },
     { name: 'retention.ms', value: spec.retentionMs === null ? '-1' : String(spec.retentionMs) },
+    // Retention drops whole segments: without this, a topic of one hour keeps its first week.
+    ...(spec.retentionMs === null
+      ? []
+      : [
+          {
+            name: 'segment.ms',
+            value: String(Math.min(SEGMENT_MS_MAX, Math.max(SEGMENT_MS_MIN, Math.floor(spec.retentionMs / 4)))),
+          },
+        ]),
     { name: 'min.insync.replicas', value: replicas > 2 ? '2' : '1' },
   ]
 }

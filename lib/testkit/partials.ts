@@ -129,6 +129,7 @@ export function publishedBy(
     sealed_ms: null,
     sealed_by: null,
     arrival_ms: 0,
+    live_next: null,
     refused: null,
     ...rest,
   })

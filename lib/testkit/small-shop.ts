@@ -314,6 +314,7 @@ export async function sealShop(
         sealed_ms: record.barrier * BARRIER_EVERY_MS,
         sealed_by: record.barrier,
         arrival_ms: 0,
+        live_next: null,
         refused: null,
       }
       if (!skip(tags)) await publishSealed(log, metric, tags, partialsOf(metric, placed))

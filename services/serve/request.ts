@@ -144,7 +144,11 @@ function grainOf(value: unknown, { window }: MetricDefinition): number {
   const grainMs = parseDuration(text)
   if (grainMs === null || grainMs === 0) throw invalid('grain', `\`${text}\` is no duration such as 5m, 1h, 1d`)
   if (!nests(window.sizeMs, grainMs))
-    throw new OperatingError('NOT_ADDITIVE', `Windows of ${formatDuration(window.sizeMs)} do not add up to a grain of ${text}.`, { field: 'grain' })
+    throw new OperatingError(
+      'NOT_ADDITIVE',
+      `Windows of ${formatDuration(window.sizeMs)} do not add up to a grain of ${text}.`,
+      { field: 'grain' },
+    )
   return grainMs
 }
 

@@ -2,8 +2,8 @@
  * Serve: keeps one merge store per metric up to date from three places: views in the lake (looked for every half second),
  * sealed and live partials on the log (followed from the start of retention). Owns nothing durable; a restart re-reads.
  *
- * Order at the start: the view first, then sealed partials to their end, then live ones; so a live record of an old epoch is
- * seen to be old by its tags and costs nothing. Answers are refused (SPEED_BEHIND) until that has happened once.
+ * Order at the start: the view first, then sealed partials to their end, then live ones; so live topics are
+ * read only from where the last sealed epochs say. Answers are refused (SPEED_BEHIND) until that has happened once.
  */
 import type { Logger } from 'pino'
 import type { MergeTags } from '#core/merge.ts'
@@ -51,6 +51,8 @@ interface Followed {
   readonly served: ServedMetric
   readonly sealed: Tail
   live: Tail | null
+  /** Where the live topic need not be read before, per partition: what sealed records say. */
+  readonly liveFrom: Map<number, number>
   /** Trouble with the lake, in words; null when there is none. */
   trouble: string | null
 }
@@ -72,14 +74,18 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
   }
 
   const countedStreams = new Set<string>()
-  const tailOf = (served: ServedMetric, topic: string): Tail => {
+  const tailOf = (served: ServedMetric, topic: string, liveFrom: Map<number, number>): Tail => {
     const { name, stream } = served.definition
     // Every metric of a stream carries the same counts of records: one of them is enough.
     const count = countedStreams.has(stream.name) ? null : countOnce(telemetry, served.definition)
     countedStreams.add(stream.name)
     const onRecord = (tags: PartialTags, value: Uint8Array): void => {
       if (tags.generation !== served.definition.generation) return
-      if (tags.kind === 'sealed') count?.(tags)
+      if (tags.kind === 'sealed') {
+        count?.(tags)
+        if (tags.live_next !== null)
+          liveFrom.set(tags.partition, Math.max(tags.live_next, liveFrom.get(tags.partition) ?? 0))
+      }
       if (!served.store.wants(tags)) return
       const table = decodePartials(value, served.definition.layout)
       if (tags.kind === 'sealed') countLate(telemetry, served.definition, table.cells)
@@ -87,7 +93,8 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
     }
     const onTrouble = (error: Error): void =>
       logger.warn({ err: error, topic, metric: name }, 'partials cannot be read')
-    return new Tail({ log, clock, topic, signal, onRecord, onTrouble })
+    const from = topic === liveTopic(name) ? { from: liveFrom } : {}
+    return new Tail({ log, clock, topic, signal, onRecord, onTrouble, ...from })
   }
 
   async function refreshViews(one: Followed): Promise<void> {
@@ -107,9 +114,12 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
     const partitions =
       (await log.describeTopic(eventsTopic(definition.stream.name)))?.partitions ?? definition.stream.partitions
     const served = new ServedMetric(definition, { lake: deps.lake, load, partitions })
-    const one: Followed = { served, sealed: null as never, live: null, trouble: null }
+    const one: Followed = { served, sealed: null as never, live: null, liveFrom: new Map(), trouble: null }
     await refreshViews(one)
-    followed.set(definition.name, Object.assign(one, { sealed: tailOf(served, sealedTopic(definition.name)) }))
+    followed.set(
+      definition.name,
+      Object.assign(one, { sealed: tailOf(served, sealedTopic(definition.name), one.liveFrom) }),
+    )
   }
 
   const viewsLoop = (async () => {
@@ -117,7 +127,7 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
       for (const one of followed.values()) {
         await refreshViews(one)
         if (one.live === null && one.sealed.caughtUp)
-          one.live = tailOf(one.served, liveTopic(one.served.definition.name))
+          one.live = tailOf(one.served, liveTopic(one.served.definition.name), one.liveFrom)
       }
       const starting = [...followed.values()].some(({ live }) => live === null)
       await clock.sleep(starting ? 10 : VIEWS_EVERY_MS, signal)

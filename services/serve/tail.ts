@@ -20,6 +20,8 @@ export interface TailOptions {
   readonly clock: Clock
   readonly topic: string
   readonly signal: AbortSignal
+  /** Where to begin, per partition; where it says nothing, or retention has passed it, at the start of retention. */
+  readonly from?: ReadonlyMap<number, number>
   readonly onRecord: (tags: PartialTags, value: Uint8Array) => void
   /** Reports trouble; reading goes on after a pause. */
   readonly onTrouble: (error: Error) => void
@@ -92,7 +94,8 @@ export class Tail {
     if (this.#rewind || this.#positions.size < partitions) {
       const starts = await log.startOffsets(topic)
       starts.forEach((offset, partition) => {
-        if (this.#rewind || !this.#positions.has(partition)) this.#positions.set(partition, offset)
+        const from = this.#rewind ? 0 : (this.#options.from?.get(partition) ?? 0)
+        if (this.#rewind || !this.#positions.has(partition)) this.#positions.set(partition, Math.max(offset, from))
       })
       this.#rewind = false
     }

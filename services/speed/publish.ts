@@ -19,7 +19,7 @@ export interface Publication {
   readonly state: EpochState
   /** Lowest offset from which on changes are in a live record; the epoch's first for a sealed one. */
   readonly base: number
-  readonly sealed: { readonly by: number; readonly ms: number } | null
+  readonly sealed: { readonly by: number; readonly ms: number; readonly liveNext?: number | null } | null
 }
 
 /** Rows that fit one record: an estimate from the widths, with room for dictionaries. */
@@ -54,6 +54,7 @@ export function* encodePublication(partials: EpochPartials, publication: Publica
       sealed_ms: sealed?.ms ?? null,
       sealed_by: sealed?.by ?? null,
       arrival_ms: state.arrivalMs,
+      live_next: sealed?.liveNext ?? null,
       refused: partials.refused,
     }
     const value = encodePartials(rows.table(part * size, Math.min(rows.count, (part + 1) * size)))
@@ -61,20 +62,22 @@ export function* encodePublication(partials: EpochPartials, publication: Publica
   }
 }
 
-/** Appends the records of one publication in order; an unknown or failed append is repeated until it holds or `signal` aborts. */
+/**
+ * Appends the records of one publication in order; an unknown or failed append is repeated until it holds or `signal` aborts.
+ * Returns the offset behind the last one.
+ */
 export async function publish(
   deps: { log: EventLog; clock: Clock; signal: AbortSignal; onRetry: (error: Error) => void },
   partials: EpochPartials,
   publication: Publication,
 ): Promise<number> {
   const topic = publication.sealed === null ? liveTopic(partials.metric.name) : sealedTopic(partials.metric.name)
-  let bytes = 0
+  let next = 0
   for (const batch of encodePublication(partials, publication)) {
     for (let attempt = 0; ; attempt++) {
       deps.signal.throwIfAborted()
       try {
-        await deps.log.append(topic, publication.state.partition, batch.slice())
-        bytes += batch.byteLength
+        next = (await deps.log.append(topic, publication.state.partition, batch)).nextOffset
         break
       } catch (error) {
         const known = classify(error)
@@ -84,5 +87,5 @@ export async function publish(
       }
     }
   }
-  return bytes
+  return next
 }

@@ -52,6 +52,8 @@ interface Lane {
   /** Bound of the last live publication of the open epoch; its first offset at the start. */
   published: number
   publishedEpoch: number
+  /** Per metric: offset behind the last live record sent. */
+  readonly liveNext: Map<string, number>
   recoveredUntil: number
 }
 
@@ -154,7 +156,7 @@ async function seal(
     await publish(publishing(deps), partials, {
       state: sealed,
       base: sealed.first,
-      sealed: { by: sealed.sealedBy, ms: sealed.sealedMs },
+      sealed: { by: sealed.sealedBy, ms: sealed.sealedMs, liveNext: lane.liveNext.get(partials.metric.name) ?? null },
     })
     failpoint('speed.sealed-metric')
   }
@@ -191,7 +193,14 @@ async function flush(deps: SpeedDeps, lanes: ReadonlyMap<number, Lane>): Promise
       if (live !== null) {
         failpoint('speed.before-live')
         const base = state.epoch === lane.publishedEpoch ? lane.published : state.first
-        await Promise.all(live.map((partials) => publish(publishing(deps), partials, { state, base, sealed: null })))
+        await Promise.all(
+          live.map(async (partials) => {
+            lane.liveNext.set(
+              partials.metric.name,
+              await publish(publishing(deps), partials, { state, base, sealed: null }),
+            )
+          }),
+        )
         failpoint('speed.after-live')
         lane.published = state.next
         lane.publishedEpoch = state.epoch
@@ -255,6 +264,7 @@ async function restoreLane(
     epochs: fits ? [...loaded.saved.epochs] : [],
     published: engine.next,
     publishedEpoch: engine.state().epoch,
+    liveNext: new Map(),
     recoveredUntil: at.end,
   }
 }
