@@ -60,7 +60,9 @@ class Follower {
 /** Throws with what it found: the anomaly, the place, both values. */
 function fail(what: string, expected: unknown, received: unknown): never {
   const text = (value: unknown): string =>
-    value instanceof Map ? JSON.stringify([...value].sort()) : JSON.stringify(value)
+    value instanceof Map
+      ? JSON.stringify([...(value as Map<string, string>)].sort(([a], [b]) => (a < b ? -1 : 1)))
+      : JSON.stringify(value)
   throw new Error(`${what}\n  expected ${text(expected)}\n  received ${text(received)}`)
 }
 
