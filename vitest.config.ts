@@ -8,6 +8,7 @@ const suite = (name: string, include: string[], testTimeout: number) => ({
 export default defineConfig({
   test: {
     maxWorkers: 2,
+    reporters: ['default', './test/reporter.ts'],
     projects: [
       suite('unit', ['{lib,schemas,services,batch,platform,infra}/**/*.test.ts'], 30_000),
       suite('tidy', ['test/tidy/**/*.test.ts'], 30_000),
