@@ -1,11 +1,10 @@
 /**
- * Combiner: `combineRow` of core/partial for loops over many rows of one layout. The layout is turned once into flat runs of
- * slots to add and pairs to compare, so the loop holds no objects and no dispatch on names. Same result, about twice as fast;
- * combiner.test.ts holds the two against each other.
+ * Combine: the only merge of partials (law 9). The layout is turned once into flat runs of slots to add and pairs to compare,
+ * so the loop over many rows holds no objects and no dispatch on names.
  */
 import { addExact, type PartialLayout } from './partial.ts'
 
-/** row(into) := row(into) ⊕ row(from); indexes of the rows' first doubles. */
+/** row(into) := row(into) ⊕ row(from); indexes of the rows' first doubles. Associative, commutative; both rows have the layout. */
 export type Combiner = (into: Float64Array, intoAt: number, from: Float64Array, fromAt: number) => void
 
 /** The combiner of a layout. */

@@ -1,6 +1,6 @@
 /**
  * Partials: the mergeable state of a measure in one (window, group), as rows of doubles.
- * Both readers produce the same partials; `combine` is their only merge; `present` makes a number at the very end.
+ * Both readers produce the same partials; `combine` (combiner.ts) is their only merge; `present` makes a number at the very end.
  *
  * One row = `layout.width` doubles, laid out measure by measure, then one slot `late`:
  *   count            [n]
@@ -124,42 +124,4 @@ export function exactOf(cells: Float64Array, hiAt: number): bigint {
 export function writeExact(cells: Float64Array, hiAt: number, value: bigint): void {
   cells[hiAt] = Number(value >> 32n)
   cells[hiAt + 1] = Number(value & 0xffff_ffffn)
-}
-
-/** row(into) := row(into) ⊕ row(from). Associative, commutative; both tables have this layout. */
-export function combineRow(
-  layout: PartialLayout,
-  into: Float64Array,
-  intoAt: number,
-  from: Float64Array,
-  fromAt: number,
-): void {
-  for (const { kind, slot } of layout.measures) {
-    const a = intoAt + slot
-    const b = fromAt + slot
-    switch (kind) {
-      case 'count':
-        into[a] = into[a]! + from[b]!
-        break
-      case 'sum':
-      case 'avg':
-        into[a] = into[a]! + from[b]!
-        into[a + 1] = into[a + 1]! + from[b + 1]!
-        addExact(into, a + 1, from[b + 2]!)
-        break
-      case 'min':
-        if (from[b]! < into[a]! || (from[b]! === into[a]! && from[b + 1]! < into[a + 1]!)) {
-          into[a] = from[b]!
-          into[a + 1] = from[b + 1]!
-        }
-        break
-      case 'max':
-        if (from[b]! > into[a]! || (from[b]! === into[a]! && from[b + 1]! > into[a + 1]!)) {
-          into[a] = from[b]!
-          into[a + 1] = from[b + 1]!
-        }
-        break
-    }
-  }
-  into[intoAt + layout.late] = into[intoAt + layout.late]! + from[fromAt + layout.late]!
 }

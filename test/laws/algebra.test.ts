@@ -5,8 +5,9 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { combinerOf } from '#core/combiner.ts'
 import { createEpochTable } from '#core/epoch-table.ts'
-import { combineRow, exactOf, layoutOf, type PartialRows, type PartialTable, writeZero } from '#core/partial.ts'
+import { exactOf, layoutOf, type PartialRows, type PartialTable, writeZero } from '#core/partial.ts'
 import { chunkOf, specOf, type TestCell } from '#testkit/chunks.ts'
 import { runs } from '#testkit/runs.ts'
 
@@ -94,9 +95,10 @@ const rowValues = (cells: Float64Array, at: number): readonly unknown[] => {
   ]
 }
 const rowOf = (x: TestCell): Float64Array => fold([{ eventTime: 0, cells: ['a', x] }], [1]).cells
+const combine = combinerOf(layout)
 const plus = (a: Float64Array, b: Float64Array): Float64Array => {
   const out = a.slice()
-  combineRow(layout, out, 0, b, 0)
+  combine(out, 0, b, 0)
   return out
 }
 
