@@ -235,7 +235,7 @@ async function restoreLane(
   partition: number,
   at: { generations: readonly string[]; incarnation: string | null; start: number; end: number },
 ): Promise<Lane> {
-  const { stream, metrics } = deps
+  const { log, stream, metrics } = deps
   const loaded = await deps.checkpoints.load(stream.name, partition)
   const state = loaded?.saved.state as EngineCheckpoint | undefined
   const fits =
@@ -244,7 +244,8 @@ async function restoreLane(
     loaded.saved.incarnation === at.incarnation &&
     loaded.saved.generations.join() === at.generations.join() &&
     state.next >= at.start
-  if (fits && state.next > at.end) {
+  // The checkpoint was read after the log's end: another owner may have moved both meanwhile, so the end is asked again.
+  if (fits && state.next > at.end && state.next > ((await log.endOffsets(eventsTopic(stream.name)))[partition] ?? 0)) {
     throw new OperatingError('DATA_LOSS_SUSPECTED', `the log of ${stream.name} ends before the checkpoint`, {
       stream: stream.name,
       partition,
