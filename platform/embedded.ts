@@ -72,7 +72,7 @@ async function compose(base: Base): Promise<Embedded> {
   const jobs = await openingJobs
   await openBatch(base, { jobs, lake, registry, barriers })
   const parts = () => ({ speed: speed.readiness(), serve: serve.readiness(), archive: archiveReadiness(archive) })
-  const app = await openHttp(base, { name: 'tidemark', parts })
+  const app = await openHttp('tidemark', parts)
   await writeRoutes(app, base, { registry, barriers })
   await readRoutes(app, base, { serve, jobs, lake })
   const url = await listen(base, app, base.config.port)

@@ -191,16 +191,16 @@ export async function readRoutes(
 
 /** An HTTP surface with health; register routes, then `listen`. */
 export async function openHttp(
-  base: Base,
-  options: { name: string; parts: () => Readonly<Record<string, PartReadiness>> },
+  name: string,
+  parts: () => Readonly<Record<string, PartReadiness>>,
 ): Promise<HttpApp> {
   return createHttp({
-    name: options.name,
+    name,
     version: VERSION,
     title: 'Tidemark',
     logger: false,
     bodyLimitBytes: Math.max(REQUEST_BYTES, LIMITS.ingestBodyBytes),
-    ready: () => ({ parts: options.parts() }),
+    ready: () => ({ parts: parts() }),
   })
 }
 

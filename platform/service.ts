@@ -37,7 +37,7 @@ type Parts = () => Readonly<Record<string, PartReadiness>>
 
 /** Health and series of a process without an API. */
 async function health(base: Base, name: string, parts: Parts): Promise<string> {
-  const app = await openHttp(base, { name, parts })
+  const app = await openHttp(name, parts)
   app.get('/metrics', { schema: { hide: true } }, async (_, reply) =>
     reply.type(base.telemetry.contentType).send(await base.telemetry.text()),
   )
@@ -68,7 +68,7 @@ const SERVICES: Record<string, (base: Base) => Promise<string>> = {
   async ingest(base) {
     const registry = registryAt(needRegistry(base))
     const barriers = await openBarriers(base, registry)
-    const app = await openHttp(base, { name: 'ingest', parts: () => ({ ingest: READY }) })
+    const app = await openHttp('ingest', () => ({ ingest: READY }))
     await writeRoutes(app, base, { registry, barriers })
     const url = await listen(base, app, base.config.ingestPort)
     barriers.start()
@@ -100,7 +100,7 @@ const SERVICES: Record<string, (base: Base) => Promise<string>> = {
     const serve = await openServe(base, lake)
     const jobs = await openJobs(base)
     base.onClose(() => jobs.close())
-    const app = await openHttp(base, { name: 'serve', parts: () => ({ serve: serve.readiness() }) })
+    const app = await openHttp('serve', () => ({ serve: serve.readiness() }))
     await writeRoutes(app, base, { registry, barriers })
     await readRoutes(app, base, { serve, jobs, lake })
     return listen(base, app, base.config.port)

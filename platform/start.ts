@@ -54,9 +54,9 @@ await runProcess('tidemark', async (config, logger) => {
     platform.onClose(() => lapse.close())
   }
   return {
-    close: platform.close,
+    close: () => platform.close(),
     async announce() {
-      await untilReady(platform.ready)
+      await untilReady(() => platform.ready())
       say(`ready ${platform.url} registry ${platform.registryUrl}`)
     },
   }

@@ -175,7 +175,7 @@ function parseType(
     ) {
       throw new SchemaProblem(
         name,
-        `decimal(${attributes['precision']}, ${attributes['scale'] ?? 0}) is not supported`,
+        `decimal(${precision}, ${scale}) is not supported`,
         'Use a precision of 1 to 18 and a scale between 0 and it.',
       )
     }

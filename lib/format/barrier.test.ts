@@ -16,8 +16,15 @@ function recordOf(batch: Uint8Array) {
 test('a barrier reads back, and any Avro consumer reads it by the registered schema', () => {
   const record = recordOf(encodeBarrier(barrier, 9))
   expect(readBarrier(record)).toEqual(barrier)
-  const type = avro.Type.forSchema(JSON.parse(readFileSync(new URL('../../schemas/barrier.avsc', import.meta.url), 'utf8')))
-  expect(type.fromBuffer(Buffer.from(record.value!.subarray(5)))).toMatchObject({ stream: 'flights', id: 17, partitions: 4, demand: true })
+  const type = avro.Type.forSchema(
+    JSON.parse(readFileSync(new URL('../../schemas/barrier.avsc', import.meta.url), 'utf8')),
+  )
+  expect(type.fromBuffer(Buffer.from(record.value!.subarray(5)))).toMatchObject({
+    stream: 'flights',
+    id: 17,
+    partitions: 4,
+    demand: true,
+  })
 })
 
 test('forged and damaged barriers are no barriers', () => {

@@ -31,7 +31,11 @@ const FRAME_BYTES = 5
 /** The framed value of a barrier. */
 export function encodeBarrierValue(barrier: Barrier, schemaId: number): Buffer {
   const body = TYPE.toBuffer({
-    stream: barrier.stream, id: barrier.id, partitions: barrier.partitions, created_ms: barrier.createdMs, demand: barrier.demand,
+    stream: barrier.stream,
+    id: barrier.id,
+    partitions: barrier.partitions,
+    created_ms: barrier.createdMs,
+    demand: barrier.demand,
   })
   const frame = Buffer.alloc(FRAME_BYTES)
   frame.writeInt32BE(schemaId, 1)
@@ -41,7 +45,10 @@ export function encodeBarrierValue(barrier: Barrier, schemaId: number): Buffer {
 /** A record batch with one barrier record, ready for `EventLog.append`. */
 export function encodeBarrier(barrier: Barrier, schemaId: number): Uint8Array {
   const header = [BARRIER_HEADER, Buffer.from(String(barrier.id))] as const
-  return encodeBatch([{ key: null, value: encodeBarrierValue(barrier, schemaId), headers: [header] }], barrier.createdMs)
+  return encodeBatch(
+    [{ key: null, value: encodeBarrierValue(barrier, schemaId), headers: [header] }],
+    barrier.createdMs,
+  )
 }
 
 /** The barrier of a record that bears the header; null when it is forged or damaged. Total: never throws. */
@@ -51,13 +58,30 @@ export function readBarrier(record: {
 }): Barrier | null {
   const header = record.headers.find(([name]) => name === BARRIER_HEADER)?.[1]
   const { value } = record
-  if (header === undefined || header === null || value === null || value.length <= FRAME_BYTES || value[0] !== 0) return null
+  if (header === undefined || header === null || value === null || value.length <= FRAME_BYTES || value[0] !== 0)
+    return null
   try {
     const read = TYPE.fromBuffer(Buffer.from(value.subarray(FRAME_BYTES))) as {
-      stream: string; id: number; partitions: number; created_ms: number; demand: boolean
+      stream: string
+      id: number
+      partitions: number
+      created_ms: number
+      demand: boolean
     }
-    const isWhole = Number.isSafeInteger(read.id) && read.id > 0 && read.partitions > 0 && Buffer.from(header).toString('latin1') === String(read.id)
-    return isWhole ? { stream: read.stream, id: read.id, partitions: read.partitions, createdMs: read.created_ms, demand: read.demand } : null
+    const isWhole =
+      Number.isSafeInteger(read.id) &&
+      read.id > 0 &&
+      read.partitions > 0 &&
+      Buffer.from(header).toString('latin1') === String(read.id)
+    return isWhole
+      ? {
+          stream: read.stream,
+          id: read.id,
+          partitions: read.partitions,
+          createdMs: read.created_ms,
+          demand: read.demand,
+        }
+      : null
   } catch {
     return null
   }

@@ -3,7 +3,8 @@ import { openDuckDb, sqlName, sqlText } from './duckdb.ts'
 
 test('int64, HUGEINT and decimals arrive exact; names and texts are quoted', async () => {
   const db = await openDuckDb({ threads: 1, memoryMb: 256, temporaryDirectory: null })
-  const [row] = await db.query(`select 9007199254740993::BIGINT as big, 170141183460469231731687303715884105727::HUGEINT as huge,
+  const [row] =
+    await db.query(`select 9007199254740993::BIGINT as big, 170141183460469231731687303715884105727::HUGEINT as huge,
     1.25::DECIMAL(18,2) as money, ${sqlText("it's")} as ${sqlName('a"b')}`)
   expect(row!['big']).toBe(9007199254740993n)
   expect(row!['huge']).toBe(170141183460469231731687303715884105727n)

@@ -31,28 +31,56 @@ export const ERRORS = {
     hint: 'The topic was created again; archive the old lake elsewhere or restore the topic.',
   },
   RECORD_TOO_LARGE: { retry: 'never', status: 413, hint: 'Send smaller records.' },
-  LAKE_UNWRITABLE: { retry: 'never', status: 503, hint: 'Make the folder writable or set TIDEMARK_LAKE to one that is.' },
+  LAKE_UNWRITABLE: {
+    retry: 'never',
+    status: 503,
+    hint: 'Make the folder writable or set TIDEMARK_LAKE to one that is.',
+  },
   LAKE_DISK_FULL: { retry: 'later', status: 503, hint: 'Free disk space; work goes on by itself.' },
   LAKE_DAMAGED: { retry: 'never', status: 500, hint: 'Run `npx tidemark verify`; it names the file and the range.' },
   MANIFEST_CONFLICT: { retry: 'now', status: 409, hint: 'Another writer was first; the chain is read again.' },
-  REGISTRY_UNREACHABLE: { retry: 'later', status: 503, hint: 'Check TIDEMARK_REGISTRY_URL and that the registry runs.' },
-  SCHEMA_INCOMPATIBLE: { retry: 'never', status: 409, hint: 'Make the change compatible or register under a new subject.' },
+  REGISTRY_UNREACHABLE: {
+    retry: 'later',
+    status: 503,
+    hint: 'Check TIDEMARK_REGISTRY_URL and that the registry runs.',
+  },
+  SCHEMA_INCOMPATIBLE: {
+    retry: 'never',
+    status: 409,
+    hint: 'Make the change compatible or register under a new subject.',
+  },
   SCHEMA_INVALID: { retry: 'never', status: 422, hint: 'Correct the schema at the named place.' },
   SCHEMA_UNKNOWN: { retry: 'never', status: 404, hint: 'Register the schema first.' },
   DEFINITIONS_INVALID: { retry: 'never', status: 422, hint: 'Fix the listed lines.' },
   CONFIG_INVALID: { retry: 'never', status: 500, hint: 'Fix the listed settings.' },
-  PORT_TAKEN: { retry: 'never', status: 500, hint: 'Stop the other process or set TIDEMARK_PORT / TIDEMARK_REGISTRY_PORT.' },
+  PORT_TAKEN: {
+    retry: 'never',
+    status: 500,
+    hint: 'Stop the other process or set TIDEMARK_PORT / TIDEMARK_REGISTRY_PORT.',
+  },
   DATA_DIR_UNWRITABLE: { retry: 'never', status: 500, hint: 'Make the folder writable or set TIDEMARK_DATA_DIR.' },
   QUEUE_UNREACHABLE: { retry: 'later', status: 503, hint: 'Check TIDEMARK_REDIS_URL and that Redis runs.' },
-  DUCKDB_FAILED: { retry: 'later', status: 500, hint: 'See the message; memory and thread limits are in docs/operating.md.' },
-  ARCHIVE_BEHIND: { retry: 'later', status: 503, hint: 'The archive has not reached the cut yet; the job waits and tries again.' },
+  DUCKDB_FAILED: {
+    retry: 'later',
+    status: 500,
+    hint: 'See the message; memory and thread limits are in docs/operating.md.',
+  },
+  ARCHIVE_BEHIND: {
+    retry: 'later',
+    status: 503,
+    hint: 'The archive has not reached the cut yet; the job waits and tries again.',
+  },
   SEALED_MISSING: { retry: 'never', status: 409, hint: 'A sealed partial is missing; run a replay of the range.' },
   JOB_UNKNOWN: { retry: 'never', status: 404, hint: 'List the jobs with GET /v1/jobs.' },
   JOB_STATE: { retry: 'never', status: 409, hint: 'The job is not in a state in which this can be done.' },
   CUT_UNCOVERED: { retry: 'later', status: 409, hint: 'Wait for the speed layer, or run a build-view job.' },
   SPEED_BEHIND: { retry: 'later', status: 503, hint: 'The speed layer is still reading; ask again in a moment.' },
-  RANGE_TOO_WIDE: { retry: 'never', status: 422, hint: 'Narrow the range, use a coarser grain, or give order and limit.' },
-  NOT_ADDITIVE: { retry: 'never', status: 422, hint: 'Ask for the parts instead, or at the metric\'s own grain.' },
+  RANGE_TOO_WIDE: {
+    retry: 'never',
+    status: 422,
+    hint: 'Narrow the range, use a coarser grain, or give order and limit.',
+  },
+  NOT_ADDITIVE: { retry: 'never', status: 422, hint: "Ask for the parts instead, or at the metric's own grain." },
   NUMBER_INEXACT: { retry: 'never', status: 406, hint: 'Ask with ?numbers=string.' },
   METRIC_UNKNOWN: { retry: 'never', status: 404, hint: 'List the metrics with GET /v1/metrics.' },
   STREAM_UNKNOWN: { retry: 'never', status: 404, hint: 'List the streams with GET /v1/streams.' },
@@ -63,8 +91,16 @@ export const ERRORS = {
   NOT_ACCEPTABLE: { retry: 'never', status: 406, hint: 'Accept application/json or text/csv.' },
   OVERLOADED: { retry: 'later', status: 503, hint: 'Send again after Retry-After.' },
   RATE_LIMITED: { retry: 'later', status: 429, hint: 'Send fewer requests; go on after Retry-After.' },
-  METRIC_LIMIT: { retry: 'never', status: 503, hint: 'The metric reached a limit of docs/operating.md; coarsen its groups or windows.' },
-  MEASURE_OVERFLOW: { retry: 'never', status: 503, hint: 'An exact value left int64; cast it to a DECIMAL or smaller unit.' },
+  METRIC_LIMIT: {
+    retry: 'never',
+    status: 503,
+    hint: 'The metric reached a limit of docs/operating.md; coarsen its groups or windows.',
+  },
+  MEASURE_OVERFLOW: {
+    retry: 'never',
+    status: 503,
+    hint: 'An exact value left int64; cast it to a DECIMAL or smaller unit.',
+  },
   NOT_FOUND: { retry: 'never', status: 404, hint: 'See /openapi.json for the paths.' },
   INTERNAL: { retry: 'never', status: 500, hint: 'This is a defect; the log line with this id has the details.' },
 } as const satisfies Record<string, { retry: Retry; status: number; hint: string }>
@@ -83,7 +119,12 @@ export class OperatingError extends Error {
   readonly context: ErrorContext
   readonly hint: string
 
-  constructor(code: ErrorCode, message: string, context: ErrorContext = {}, options: { cause?: unknown; hint?: string } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    context: ErrorContext = {},
+    options: { cause?: unknown; hint?: string } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.retry = ERRORS[code].retry

@@ -104,7 +104,16 @@ export interface Registry {
 }
 
 /** Job types of the API. */
-export type JobType = 'build-view' | 'drift' | 'replay' | 'backfill' | 'compact' | 'verify' | 'restore' | 'redrive' | 'export'
+export type JobType =
+  | 'build-view'
+  | 'drift'
+  | 'replay'
+  | 'backfill'
+  | 'compact'
+  | 'verify'
+  | 'restore'
+  | 'redrive'
+  | 'export'
 
 /** State names of the API. */
 export type JobState = 'waiting' | 'active' | 'paused' | 'completed' | 'failed' | 'cancelled'
@@ -149,7 +158,10 @@ export interface JobQueue {
   retry(id: string): Promise<JobView>
   logs(id: string): Promise<string[]>
   /** Runs `type` at a cron pattern in an IANA zone; idempotent by `id`; null removes it. Missed runs are caught up by the worker. */
-  schedule(id: string, schedule: { pattern: string; zone: string; type: JobType; data: Readonly<Record<string, unknown>> } | null): Promise<void>
+  schedule(
+    id: string,
+    schedule: { pattern: string; zone: string; type: JobType; data: Readonly<Record<string, unknown>> } | null,
+  ): Promise<void>
   /** Starts working; `concurrency` jobs at a time. */
   work(handlers: Partial<Record<JobType, JobHandler>>, options: { concurrency: number }): Promise<void>
   close(): Promise<void>

@@ -1,12 +1,10 @@
-/** Metrics and streams as the API describes them: the definition, and where the serving process stands with it. */
+/** Metrics as the API describes them: the definition, and where the serving process stands with it. */
 import { formatDuration, NO_WATERMARK } from '#core/time.ts'
-import type { StreamDefinition } from '#metrics/definition.ts'
 import type { ServedMetric } from './served-metric.ts'
 import type { Serve } from './start.ts'
 
 const isoOf = (instant: number | null): string | null =>
   instant === null || instant === NO_WATERMARK ? null : new Date(instant).toISOString()
-const durationOf = (duration: number | null): string | null => (duration === null ? null : formatDuration(duration))
 
 /** A metric as `GET /v1/metrics` shows it. `cut` 0 = no view; `refusal` null = merged answers are given. */
 export function describeMetric(serve: Serve, served: ServedMetric): object {
