@@ -9,8 +9,10 @@
  *   Metadata v5  both ends here: kafkajs fails the whole answer when one topic has a fault
  *   Fetch v11    its own request encoder, response decoded here into whole batches (a partial last one is left for later)
  *   Produce v7   request encoded here around a finished batch, its own response decoder
+ *   frames       both ways by kafka-frames, so that a batch is copied once
  */
 import { createRequire } from 'node:module'
+import { connectFramed, frameRequest } from './kafka-frames.ts'
 
 const require = createRequire(import.meta.url)
 
@@ -117,11 +119,11 @@ interface KafkajsDecoder {
   readArray<T>(read: (decoder: KafkajsDecoder) => T): T[]
 }
 interface KafkajsEncoder {
+  readonly buffer: Buffer
   writeInt16(value: number): KafkajsEncoder
   writeInt32(value: number): KafkajsEncoder
   writeString(value: string | null): KafkajsEncoder
   writeBoolean(value: boolean): KafkajsEncoder
-  writeBuffer(value: Buffer): KafkajsEncoder
 }
 interface Protocol<Response> {
   readonly request: object
@@ -129,12 +131,34 @@ interface Protocol<Response> {
   readonly requestTimeout?: number
 }
 
+/** What kafkajs asks to be framed: its own requests give an encoder, ours may give a finished tail beside it. */
+interface FramedRequest {
+  readonly correlationId: number
+  readonly clientId: string
+  readonly request: {
+    readonly apiKey: number
+    readonly apiVersion: number
+    encode(): Promise<KafkajsEncoder | { readonly head: KafkajsEncoder; readonly tail: Uint8Array }>
+  }
+}
+
+// Before anything that requires it is loaded: one copy into a buffer of the right size, for every request.
+const framing = require.resolve('kafkajs/src/protocol/request')
+require(framing)
+require.cache[framing]!.exports = async ({ correlationId, clientId, request }: FramedRequest) => {
+  const { apiKey, apiVersion } = request
+  const encoded = await request.encode()
+  const body =
+    'tail' in encoded ? { head: encoded.head.buffer, tail: encoded.tail } : { head: encoded.buffer, tail: null }
+  return { buffer: frameRequest({ apiKey, apiVersion, correlationId, clientId }, body) }
+}
+
 const Decoder = require('kafkajs/src/protocol/decoder') as new (raw: Buffer) => KafkajsDecoder
 const Encoder = require('kafkajs/src/protocol/encoder') as new (sizeBytes: number) => KafkajsEncoder
 const Broker = require('kafkajs/src/broker') as new (options: object) => KafkaBroker
 const ConnectionPool = require('kafkajs/src/network/connectionPool') as new (options: object) => object
 const loggers = require('kafkajs/src/loggers') as { createLogger(options: object): object }
-const socketFactory = require('kafkajs/src/network/socketFactory') as () => (options: object) => unknown
+const Connection = require('kafkajs/src/network/connection') as { prototype: ConnectionInternals }
 const RequestQueue = require('kafkajs/src/network/requestQueue') as { prototype: QueueInternals }
 const fetchRequest = require('kafkajs/src/protocol/requests/fetch/v11/request') as (options: object) => object
 const fetchResponse = require('kafkajs/src/protocol/requests/fetch/v11/response') as Protocol<unknown>['response']
@@ -163,6 +187,11 @@ interface KafkajsConnection {
   send(protocol: object): Promise<unknown>
   rejectRequests(error: Error): void
   disconnect(): Promise<unknown>
+}
+
+interface ConnectionInternals {
+  readonly requestQueue: { fulfillRequest(answer: { size: number; correlationId: number; payload: Buffer }): void }
+  processData(frame: Buffer): void
 }
 
 interface QueueInternals {
@@ -201,10 +230,15 @@ RequestQueue.prototype.scheduleCheckPendingRequests = function (this: QueueInter
   )
 }
 
+/** Our sockets give whole frames, and nobody logs in by SASL, so there is nothing to gather. */
+Connection.prototype.processData = function (this: ConnectionInternals, frame: Buffer): void {
+  const answer = { size: frame.length - 4, correlationId: frame.readInt32BE(4), payload: frame.subarray(8) }
+  this.requestQueue.fulfillRequest(answer)
+}
+
 /** Connects to one broker, by one socket. @throws Error of kafkajs */
 export async function connectBroker(connection: KafkaConnection, address: KafkaAddress): Promise<KafkaBroker> {
   const { host, port } = address
-  const dial = socketFactory()
   const logger = loggers.createLogger({ level: LOG_NOTHING, logCreator: () => () => {} })
   const broker = new Broker({
     logger,
@@ -218,7 +252,8 @@ export async function connectBroker(connection: KafkaConnection, address: KafkaA
       requestTimeout: connection.requestTimeoutMs,
       enforceRequestTimeout: true,
       maxInFlightRequests: null,
-      socketFactory: (options: object) => dial({ ...options, ...connection.route({ host, port }) }),
+      socketFactory: ({ onConnect }: { onConnect: () => void }) =>
+        connectFramed(connection.route({ host, port }), onConnect),
     }),
   })
   await broker.connect()
@@ -373,8 +408,9 @@ export async function produceBatch(
       apiVersion: PRODUCE_VERSION,
       apiName: 'Produce',
       expectResponse: () => true,
-      encode: async () =>
-        new Encoder(batch.length + topic.length * 4 + 64)
+      encode: async () => ({
+        tail: batch,
+        head: new Encoder(topic.length * 4 + 64)
           .writeString(null) // no transactional id
           .writeInt16(-1) // acks of all in-sync replicas
           .writeInt32(timeoutMs)
@@ -382,8 +418,8 @@ export async function produceBatch(
           .writeString(topic)
           .writeInt32(1) // partitions
           .writeInt32(partition)
-          .writeInt32(batch.length)
-          .writeBuffer(batch),
+          .writeInt32(batch.length),
+      }),
     },
     response: produceResponse,
   }

@@ -1,0 +1,75 @@
+/** Frames survive any division into pieces; a request is laid out as Kafka's protocol has it. */
+import { createServer } from 'node:net'
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { connectFramed, createFrameReader, frameRequest } from '#io/kafka-frames.ts'
+
+function framed(body: Uint8Array): Buffer {
+  const frame = Buffer.alloc(4 + body.length)
+  frame.writeInt32BE(body.length, 0)
+  frame.set(body, 4)
+  return frame
+}
+
+test('any division into pieces gives the same frames, each in a buffer of its own', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.uint8Array({ minLength: 4, maxLength: 40 }), { maxLength: 6 }),
+      fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 200 }),
+      (bodies, sizes) => {
+        const frames = bodies.map(framed)
+        const all = Buffer.concat(frames)
+        const found: Buffer[] = []
+        const read = createFrameReader((frame) => found.push(frame))
+        const piece = Buffer.alloc(9)
+        for (let at = 0, i = 0; at < all.length; i++) {
+          // One buffer for all pieces, as the socket's.
+          const count = all.copy(piece, 0, at, at + sizes[i % sizes.length]!)
+          read(piece.subarray(0, count))
+          at += count
+        }
+        expect(found).toEqual(frames)
+      },
+    ),
+  )
+})
+
+test.each([0, 3, -1, 0x7fff_ffff])('a frame of %i bytes is refused before room is made for it', (size) => {
+  const head = Buffer.alloc(4)
+  head.writeInt32BE(size, 0)
+  expect(() => createFrameReader(() => {})(head)).toThrow(RangeError)
+})
+
+test('a request carries its header, the head of the body and the tail as it is', () => {
+  const tail = Uint8Array.of(7, 8, 9)
+  const frame = frameRequest(
+    { apiKey: 1, apiVersion: 11, correlationId: 42, clientId: 'né' },
+    { head: Buffer.of(5), tail },
+  )
+  expect([...frame]).toEqual([0, 0, 0, 17, 0, 1, 0, 11, 0, 0, 0, 42, 0, 3, 110, 195, 169, 5, 7, 8, 9])
+  expect(
+    frameRequest({ apiKey: 1, apiVersion: 11, correlationId: 42, clientId: '' }, { head: Buffer.of(5), tail: null })
+      .length,
+  ).toBe(15)
+})
+
+test('a socket gives whole frames, and ends with an error at a broken one', async () => {
+  const [first, second] = [framed(Buffer.alloc(300_000, 1)), framed(Buffer.from('four'))]
+  const server = createServer((peer) => {
+    peer.on('error', () => {})
+    peer.write(first)
+    peer.write(second)
+    peer.write(Buffer.alloc(4, 0xff))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  const frames: Buffer[] = []
+  const error = await new Promise<Error>((resolve) => {
+    const socket = connectFramed({ host: '127.0.0.1', port }, () => {})
+    socket.on('data', (frame: Buffer) => frames.push(frame))
+    socket.on('error', resolve)
+  })
+  expect(frames.map((frame) => frame.equals(first) || frame.equals(second))).toEqual([true, true])
+  expect(error.message).toContain('a response of -1 bytes')
+  server.close()
+})
