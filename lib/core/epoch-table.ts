@@ -43,7 +43,7 @@ export interface EpochTable {
   add(chunk: ColumnChunk, columns: MetricColumns, verdicts: Uint8Array, watermarks: Float64Array): void
   /** Entries that changed since the last call; forgets them as changed. Values are absolute, as of when they are read. */
   takeChanged(): PartialRows
-  /** All entries. */
+  /** All entries; their tables are views on this one, so for a table to which nothing is added any more. */
   all(): PartialRows
 }
 
@@ -157,21 +157,22 @@ export function createEpochTable(options: EpochTableOptions): EpochTable {
     }
   }
 
-  /** Entries `numbers[from, until)` (entries [from, until) themselves when null) as a table. */
+  /** Entries `numbers[from, until)` as a table; entries [from, until) themselves, as views, when null. */
   const tableOf = (numbers: Int32Array | null, from: number, until: number): PartialTable => {
     const count = until - from
-    const windows = new Float64Array(count)
-    const out = new Float64Array(count * width)
+    const windows = numbers === null ? windowOf.subarray(from, until) : new Float64Array(count)
+    const out = numbers === null ? cells.subarray(from * width, until * width) : new Float64Array(count * width)
     const valueIds = new Int32Array(layout.dimensions.length)
     const dictionaries = groups.interners.map((interner) => createDictionary(interner, count))
     for (let row = 0; row < count; row++) {
       const entry = numbers === null ? from + row : numbers[from + row]!
-      windows[row] = windowOf[entry]!
-      if (numbers !== null) for (let k = 0; k < width; k++) out[row * width + k] = cells[entry * width + k]!
+      if (numbers !== null) {
+        windows[row] = windowOf[entry]!
+        for (let k = 0; k < width; k++) out[row * width + k] = cells[entry * width + k]!
+      }
       groups.valueIds(groupOf[entry]!, valueIds)
       for (let d = 0; d < valueIds.length; d++) dictionaries[d]!.put(row, valueIds[d]!)
     }
-    if (numbers === null) out.set(cells.subarray(from * width, until * width))
     return {
       layout,
       count,

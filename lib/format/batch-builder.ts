@@ -17,6 +17,10 @@ export interface RecordInput {
   readonly headers?: readonly (readonly [string, Uint8Array | null])[]
 }
 
+/** Bytes of a record besides its key, value and headers, at most. */
+const RECORD_OVERHEAD = 32
+/** Room for one header: a guess, a builder grows where it is wrong. */
+const HEADER_ROOM = 1_024
 const NO_BYTES = new Uint8Array(0)
 const utf8 = new TextEncoder()
 
@@ -31,13 +35,15 @@ function varintSize(value: number): number {
  * Base offset 0, create time, no producer id: the log sets offset, arrival time and CRC (`stampBatch`).
  */
 export class BatchBuilder {
-  #bytes = new Uint8Array(64 * 1024)
+  #bytes: Uint8Array
   #at = BATCH_HEADER_BYTES
   #count = 0
   #timestampMs: number
 
-  constructor(timestampMs = 0) {
+  /** `capacityBytes` spares a batch whose size is about known from growing. */
+  constructor(timestampMs = 0, capacityBytes = 64 * 1024) {
     this.#timestampMs = timestampMs
+    this.#bytes = new Uint8Array(capacityBytes)
   }
 
   /** Records added since `reset`. */
@@ -77,9 +83,20 @@ export class BatchBuilder {
 
   /** The batch as a copy, CRC set. A batch has at least one record. */
   finish(): Uint8Array {
+    return this.#sealed(this.#bytes.slice(0, this.#at))
+  }
+
+  /** The batch without a copy: the builder gives its buffer away and is done. */
+  take(): Uint8Array {
+    const out = this.#sealed(this.#bytes.subarray(0, this.#at))
+    this.#bytes = NO_BYTES
+    this.reset(0)
+    return out
+  }
+
+  #sealed(out: Uint8Array): Uint8Array {
     assert(this.#count > 0, 'a record batch has at least one record')
-    const out = this.#bytes.slice(0, this.#at)
-    const view = new DataView(out.buffer)
+    const view = new DataView(out.buffer, out.byteOffset, out.length)
     view.setInt32(8, this.#at - 12)
     view.setInt32(12, -1)
     view.setInt8(16, BATCH_MAGIC)
@@ -177,7 +194,11 @@ function headerBlock(headers: NonNullable<RecordInput['headers']>): Uint8Array {
 
 /** One uncompressed batch of at least one record; all carry create time `timestampMs` (UTC ms). */
 export function encodeBatch(records: readonly RecordInput[], timestampMs: number): Uint8Array {
-  const builder = new BatchBuilder(timestampMs)
+  let bytes = BATCH_HEADER_BYTES
+  for (const { key, value, headers } of records) {
+    bytes += RECORD_OVERHEAD + (key?.length ?? 0) + (value?.length ?? 0) + (headers?.length ?? 0) * HEADER_ROOM
+  }
+  const builder = new BatchBuilder(timestampMs, bytes)
   for (const { key, value, headers } of records) builder.add(key, value, headers)
-  return builder.finish()
+  return builder.take()
 }
