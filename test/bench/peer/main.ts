@@ -31,7 +31,13 @@ await log.createTopics(
 )
 await log.close()
 
+const cpuSeconds = (): number => (process.cpuUsage().user + process.cpuUsage().system) / 1e6
+
+// The workers begin together: what it costs to start them is outside of what is measured, as it is for the JVM peers.
+let starting = workers
+let startCpu = 0
 let first = true
+const started: Worker[] = []
 await Promise.all(
   Array.from({ length: workers }, (_, w) => {
     const workerData: PeerWorkerData = {
@@ -44,9 +50,12 @@ await Promise.all(
     }
     return new Promise<void>((resolve, reject) => {
       const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData })
+      started.push(worker)
       worker.on('message', (message: string) => {
+        if (message === 'ready' && --starting === 0) for (const each of started) each.postMessage('go')
         if (message === 'first' && first) {
           first = false
+          startCpu = cpuSeconds()
           process.stdout.write(`first_record ${systemClock.now()}\n`)
         }
         if (message === 'done') resolve()
@@ -55,7 +64,9 @@ await Promise.all(
     })
   }),
 )
-process.stdout.write(`sealed ${systemClock.now()} ${process.cpuUsage().user / 1e6 + process.cpuUsage().system / 1e6}\n`)
+process.stdout.write(
+  `sealed ${systemClock.now()} cpu ${(cpuSeconds() - startCpu).toFixed(2)} after ${startCpu.toFixed(2)} of start\n`,
+)
 if (mode === 'sealed') {
   const reader = spawn(process.execPath, [fileURLToPath(new URL('./read-sealed.ts', import.meta.url))], {
     stdio: 'inherit',

@@ -48,6 +48,8 @@ const engines = new Map<number, PartitionEngine>()
 for (const partition of data.partitions) {
   engines.set(partition, createPartitionEngine({ stream, metrics, partition, restore: null, startOffset: 0 }))
 }
+parentPort!.postMessage('ready')
+await new Promise((resolve) => parentPort!.once('message', resolve))
 const reader = await log.open(
   data.topic,
   data.partitions.map((partition) => ({ partition, offset: 0 })),
