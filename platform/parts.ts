@@ -182,18 +182,15 @@ export const writeRoutes = (
 /** The routes that read and steer: queries, pages, jobs, views, drift. */
 export async function readRoutes(
   app: HttpApp,
-  { definitions, telemetry }: Base,
+  { definitions, telemetry, log }: Base,
   deps: { serve: Serve; jobs: JobQueue; lake: Lake },
 ): Promise<void> {
   await app.register(batchRoutes, { jobs: deps.jobs, lake: deps.lake, definitions, clock: systemClock })
-  await app.register(serveRoutes, { serve: deps.serve, telemetry, clock: systemClock })
+  await app.register(serveRoutes, { serve: deps.serve, telemetry, clock: systemClock, log, definitions })
 }
 
 /** An HTTP surface with health; register routes, then `listen`. */
-export async function openHttp(
-  name: string,
-  parts: () => Readonly<Record<string, PartReadiness>>,
-): Promise<HttpApp> {
+export async function openHttp(name: string, parts: () => Readonly<Record<string, PartReadiness>>): Promise<HttpApp> {
   return createHttp({
     name,
     version: VERSION,

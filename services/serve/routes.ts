@@ -4,10 +4,12 @@
  */
 import { Type } from 'typebox'
 import { type HttpApp, problemResponse } from '#io/http.ts'
-import type { Clock } from '#io/ports.ts'
+import type { Clock, EventLog } from '#io/ports.ts'
 import type { Telemetry } from '#io/telemetry.ts'
+import type { Definitions } from '#metrics/definition.ts'
 import { computeAnswer, refusalError } from './answer.ts'
 import { describeMetric } from './describe.ts'
+import { ledgerRoutes } from './ledgers.ts'
 import { startLive } from './live.ts'
 import { formOf, render } from './render.ts'
 import { invalid, parseQuery, QUERY_FIELDS, type RawQuery } from './request.ts'
@@ -20,6 +22,8 @@ export interface ServeRoutesDeps {
   readonly serve: Serve
   readonly telemetry: Telemetry
   readonly clock: Clock
+  readonly log: EventLog
+  readonly definitions: Definitions
 }
 
 const described = (field: keyof typeof QUERY_FIELDS) => ({ description: QUERY_FIELDS[field] })
@@ -155,6 +159,7 @@ export async function serveRoutes(app: HttpApp, deps: ServeRoutesDeps): Promise<
     const text = await telemetry.text()
     return reply.header('content-type', telemetry.contentType).header('cache-control', 'no-store').send(text)
   })
+  await ledgerRoutes(app, deps)
   await webRoutes(app)
 }
 

@@ -91,7 +91,7 @@ beforeAll(async () => {
     bodyLimitBytes: 100_000,
     ready: () => ({ parts: { serve: serve.readiness() } }),
   })
-  await app.register(serveRoutes, { serve, telemetry, clock: systemClock })
+  await app.register(serveRoutes, { serve, telemetry, clock: systemClock, log, definitions })
 })
 
 afterAll(async () => {
