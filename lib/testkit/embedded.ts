@@ -138,7 +138,7 @@ export class TestPlatform {
     return this.request<T>(path, {
       method: 'POST',
       headers: { 'content-type': type },
-      body: raw ? (body as BodyInit) : JSON.stringify(body),
+      body: raw ? (body as NonNullable<RequestInit['body']>) : JSON.stringify(body),
     })
   }
 

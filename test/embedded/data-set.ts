@@ -69,7 +69,7 @@ export async function sendRange(
 /** Rows by `[from, group…]`, values as text: decimals with all their digits, integers in full. */
 export type Cells = ReadonlyMap<string, Readonly<Record<string, string | null>>>
 
-const textOf = (value: unknown): string | null => (value === null ? null : String(value))
+const textOf = (value: string | number | boolean | null): string | null => (value === null ? null : String(value))
 
 /** Every cell of an answer. */
 export function cellsOf(answer: QueryAnswer): Cells {
