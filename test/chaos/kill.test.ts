@@ -1,0 +1,59 @@
+/**
+ * Goal: wherever the embedded platform dies, nothing acknowledged is lost and nothing is counted twice (faults R1 to R5).
+ * Method: every failpoint at its 1st, 2nd and 7th passing, in an order drawn by SEED, on one data directory per occurrence; after
+ * each death all merged answers, drift and verify are judged. KILLS=name:n,… runs only those.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { FAILPOINTS, type Failpoint } from '#io/failpoints.ts'
+import { random, SEED } from '#testkit/runs.ts'
+import { KillRun, killText } from './kill-run.ts'
+
+/** Failpoints that this load cannot reach at that occurrence, and why. */
+const NOT_REACHED: Readonly<Record<string, string>> = {}
+
+const chosen = process.env['KILLS']?.split(',') ?? null
+process.stdout.write(`kills: repeat with SEED=${SEED}\n`)
+
+function shuffled<T>(values: readonly T[], next: () => number): T[] {
+  const out = [...values]
+  for (let at = out.length - 1; at > 0; at--) {
+    const other = Math.floor(next() * (at + 1))
+    ;[out[at], out[other]] = [out[other]!, out[at]!]
+  }
+  return out
+}
+
+describe.each([1, 2, 7])('[D1] [S1] [L1] [B2] killed at occurrence %i of', (occurrence) => {
+  let run: KillRun
+  beforeAll(async () => {
+    run = await KillRun.make(SEED + occurrence)
+  })
+  afterAll(() => run?.remove())
+
+  const names = shuffled<Failpoint>(FAILPOINTS, random(SEED + occurrence))
+  it.each(names.filter((name) => chosen?.includes(killText({ name, occurrence })) ?? true))('%s', async (name) => {
+    const missed = await run.survive({ name, occurrence })
+    const known = NOT_REACHED[killText({ name, occurrence })]
+    if (known === undefined) expect(missed).toEqual([])
+    else expect(missed, known).toHaveLength(1)
+    expect(await run.complaints()).toEqual([])
+  })
+})
+
+describe('[S1] random kills', () => {
+  let run: KillRun
+  beforeAll(async () => {
+    run = await KillRun.make(SEED)
+  })
+  afterAll(() => run?.remove())
+
+  it('killed 0.1 to 6 s after its start, also while it recovers, ten times: as if never killed', async () => {
+    const next = random(SEED)
+    for (let kill = 0; kill < 10; kill++) {
+      await run.surviveTimed(100 + Math.floor(next() * 5_900))
+      if (kill === 4) await run.wipeSpeed()
+    }
+    await run.resume()
+    expect(await run.complaints()).toEqual([])
+  })
+})
