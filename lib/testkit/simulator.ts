@@ -38,6 +38,8 @@ export interface SimulationOptions {
   readonly appends: Readonly<Record<AppendFault['kind'], number>>
   readonly poll: number
   readonly kill: number
+  /** Tick at which an owner is killed whatever the rates are: no world is without a fault. */
+  readonly killTick: number
   readonly stop: number
   readonly zombie: number
   readonly wipe: number
@@ -53,6 +55,7 @@ export type SimulationCounts = Record<
   | 'poll'
   | 'kill-before'
   | 'kill-after'
+  | 'kill'
   | 'stop'
   | 'zombie'
   | 'restart'
@@ -84,7 +87,8 @@ export function drawOptions(seed: number): SimulationOptions {
     dead: swarm(0.2),
     appends: { refused: swarm(0.1), lost: swarm(0.15), 'ack-lost': swarm(0.15), late: swarm(0.1) },
     poll: swarm(0.2),
-    kill: 0.01 + swarm(0.05),
+    kill: swarm(0.05),
+    killTick: 2 + Math.floor(next() * 8),
     stop: swarm(0.03),
     zombie: swarm(0.3),
     wipe: swarm(0.1),
@@ -274,6 +278,10 @@ export async function simulateSpeed(
       } else if (checkpoints.loseSegment(stream.name, below(options.partitions))) counts.segment++
     }
     tendOwners()
+    if (at === options.killTick) {
+      counts.kill++
+      owners.find(({ process, ended }) => process.alive && !ended)!.process.kill()
+    }
     await produce()
     if (next() < 0.35) await tick(false)
     await clock.advance(below(400))

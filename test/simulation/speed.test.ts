@@ -34,6 +34,7 @@ const FAULTS = [
   'poll',
   'kill-before',
   'kill-after',
+  'kill',
   'stop',
   'zombie',
   'restart',
