@@ -6,7 +6,7 @@
 import type { Logger } from 'pino'
 import type { Config } from '#io/config.ts'
 import { OperatingError } from '#io/errors.ts'
-import type { PartReadiness } from '#io/http.ts'
+import type { HttpApp, PartReadiness } from '#io/http.ts'
 import type { StreamDefinition } from '#metrics/definition.ts'
 import { startLapse } from './lapse.ts'
 import {
@@ -35,12 +35,17 @@ const NEED_REDIS: ReadonlySet<string> = new Set(['batch', 'serve', 'feed'])
 const READY: PartReadiness = { ready: true, reason: null }
 type Parts = () => Readonly<Record<string, PartReadiness>>
 
+/** The machine series, for processes that do not serve metrics. */
+function seriesRoute(app: HttpApp, { telemetry }: Base): void {
+  app.get('/metrics', { schema: { hide: true } }, async (_, reply) =>
+    reply.type(telemetry.contentType).send(await telemetry.text()),
+  )
+}
+
 /** Health and series of a process without an API. */
 async function health(base: Base, name: string, parts: Parts): Promise<string> {
   const app = await openHttp(name, parts)
-  app.get('/metrics', { schema: { hide: true } }, async (_, reply) =>
-    reply.type(base.telemetry.contentType).send(await base.telemetry.text()),
-  )
+  seriesRoute(app, base)
   return listen(base, app, base.config.healthPort)
 }
 
@@ -69,6 +74,7 @@ const SERVICES: Record<string, (base: Base) => Promise<string>> = {
     const registry = registryAt(needRegistry(base))
     const barriers = await openBarriers(base, registry)
     const app = await openHttp('ingest', () => ({ ingest: READY }))
+    seriesRoute(app, base)
     await writeRoutes(app, base, { registry, barriers })
     const url = await listen(base, app, base.config.ingestPort)
     barriers.start()
