@@ -234,6 +234,35 @@ export function histories(options: { ids: number; overflow: boolean; clean?: boo
   return fc.array(run, { minLength: 1, maxLength: 7 }).map(withBarrierIds)
 }
 
+/** A stretch of a partition up to one barrier; `has` says whether the partition has the barrier. */
+const stretch = fc.record({
+  visits: fc.array(visits({ ids: 9, overflow: false }), { maxLength: 5 }),
+  has: fc.integer({ min: 0, max: 9 }).map((n) => n > 0),
+  stale: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
+})
+
+/** Histories of 1 to 3 partitions over the barriers 1, 2, …, some missing or stale; the last stretch stays open. */
+export const partitionHistories: fc.Arbitrary<Run[][]> = fc
+  .tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 6 }))
+  .chain(([partitions, epochs]) =>
+    fc.array(fc.array(stretch, { minLength: epochs, maxLength: epochs }), {
+      minLength: partitions,
+      maxLength: partitions,
+    }),
+  )
+  .map((all) =>
+    all.map((stretches) =>
+      stretches.flatMap(({ visits: those, has, stale }, at): Run[] => {
+        const entries = [
+          ...those.map((visit) => ({ sort: 'visit' as const, visit, old: false })),
+          ...(stale ? [{ sort: 'barrier' as const, id: Math.max(1, at) }] : []),
+          ...(has && at < stretches.length - 1 ? [{ sort: 'barrier' as const, id: at + 1 }] : []),
+        ]
+        return entries.length === 0 ? [] : [{ sort: 'records', entries }]
+      }),
+    ),
+  )
+
 /** Barrier ids are drawn as steps from the partition's last one: 0 and -1 are stale. */
 function withBarrierIds(runs: readonly Run[]): Run[] {
   let last = 0

@@ -13,7 +13,7 @@ import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { MergeStore } from '#core/merge.ts'
 import type { MetricDefinition } from '#metrics/definition.ts'
 import { random, runs } from '#testkit/runs.ts'
-import { divide, type Reading, type Run, readHistory, visits } from '#testkit/simulator-history.ts'
+import { divide, partitionHistories, type Reading, type Run, readHistory } from '#testkit/simulator-history.ts'
 import {
   answerOf,
   cutsOf,
@@ -39,35 +39,6 @@ beforeAll(async () => {
   byPlace = metric('by_place')
   paid = metric('paid')
 })
-
-/** A stretch of a partition up to one barrier; `has` says whether the partition has the barrier. */
-const stretch = fc.record({
-  visits: fc.array(visits({ ids: 9, overflow: false }), { maxLength: 5 }),
-  has: fc.integer({ min: 0, max: 9 }).map((n) => n > 0),
-  stale: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
-})
-
-/** Histories of 1 to 3 partitions over the barriers 1, 2, …; the last stretch stays open. */
-const partitionHistories: fc.Arbitrary<Run[][]> = fc
-  .tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 6 }))
-  .chain(([partitions, epochs]) =>
-    fc.array(fc.array(stretch, { minLength: epochs, maxLength: epochs }), {
-      minLength: partitions,
-      maxLength: partitions,
-    }),
-  )
-  .map((all) =>
-    all.map((stretches) =>
-      stretches.flatMap(({ visits: those, has, stale }, at): Run[] => {
-        const entries = [
-          ...those.map((visit) => ({ sort: 'visit' as const, visit, old: false })),
-          ...(stale ? [{ sort: 'barrier' as const, id: Math.max(1, at) }] : []),
-          ...(has && at < stretches.length - 1 ? [{ sort: 'barrier' as const, id: at + 1 }] : []),
-        ]
-        return entries.length === 0 ? [] : [{ sort: 'records', entries }]
-      }),
-    ),
-  )
 
 /** What stands in one partition of the two topics, in the order of the log: an owner's records and a zombie's among them. */
 interface Queues {
