@@ -33,7 +33,7 @@ function relationOf(readings: readonly Reading[], offsets: readonly number[]): s
       .map(({ event: { eventTime, id, row }, watermark }) => {
         const text = (value: OracleValue) => (value === null ? 'NULL' : sqlText(String(value)))
         const amount = row['amount'] === null ? 'NULL' : `${row['amount']}::DECIMAL(14,0) / 100`
-        const cells = [text(id), eventTime, text(row['place']), row['score'] ?? 'NULL', amount, `'${row['ratio']}'`]
+        const cells = [text(id), eventTime, text(row['place']!), row['score'] ?? 'NULL', amount, `'${row['ratio']}'`]
         return `('event', ${eventTime}, ${watermark ?? 'NULL'}, ${cells.join(', ')})`
       }),
   )
