@@ -6,6 +6,7 @@ import { Worker } from 'node:worker_threads'
 import type { Logger } from 'pino'
 import type { PartReadiness } from '#io/http.ts'
 import type { Clock } from '#io/ports.ts'
+import { easeWorkerHeaps } from '#io/worker-heap.ts'
 import type { Definitions } from '#metrics/definition.ts'
 import type { PartitionStatus } from './status.ts'
 import type { SpeedMessage, SpeedWorkerData } from './worker.ts'
@@ -51,6 +52,7 @@ export function assignmentsOf(
 
 /** Starts the workers; resolves at once, `readiness` tells when they have caught up. */
 export function startSpeed(options: SpeedOptions): Speed {
+  easeWorkerHeaps()
   const statuses = new Map<string, PartitionStatus>()
   let failure: string | null = null
   let closing = false

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { systemClock } from '#io/clock.ts'
 import { openLog } from '#io/open-log.ts'
+import { easeWorkerHeaps } from '#io/worker-heap.ts'
 import type { PeerWorkerData } from './worker.ts'
 
 const env = process.env as Record<string, string>
@@ -34,6 +35,7 @@ await log.close()
 const cpuSeconds = (): number => (process.cpuUsage().user + process.cpuUsage().system) / 1e6
 
 // The workers begin together: what it costs to start them is outside of what is measured, as it is for the JVM peers.
+easeWorkerHeaps()
 let starting = workers
 let startCpu = 0
 let first = true
