@@ -121,6 +121,8 @@ export async function createHttp(options: HttpOptions): Promise<HttpApp> {
     frameworkErrors: (error, request, reply) => sendProblem(reply as FastifyReply, problemOf(error, request.id)),
   }).withTypeProvider<TypeBoxTypeProvider>() as unknown as HttpApp
 
+  // Bodies are JSON; Fastify would take a text as one and then call it invalid.
+  app.removeContentTypeParser('text/plain')
   app.setErrorHandler((error, request, reply) => {
     const problem = problemOf(error, request.id)
     if (problem.status >= 500) request.log.error({ err: error, code: problem.code }, 'request failed')
