@@ -7,10 +7,11 @@
  * The peers' bench is left out unless it is named or BENCH_PEERS=1: it takes about half an hour and needs Java and Maven.
  */
 import { parseArgs } from 'node:util'
+import { embedded } from './embedded.ts'
 import { type Bench, describeMachine } from './harness.ts'
 import { hotPath, linear } from './hot-path.ts'
 
-const BENCHES: readonly Bench[] = [hotPath, linear]
+const BENCHES: readonly Bench[] = [hotPath, linear, embedded]
 
 const { values } = parseArgs({
   options: {
