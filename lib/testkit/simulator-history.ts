@@ -163,7 +163,7 @@ const DAMAGED = poisonBatches(OPTIONS)
   .filter(({ name }) => !name.includes('bomb'))
   .map(({ batch }) => batch)
 
-/** Visits of small domains, so that ids, windows and groups collide; some late, some future, some beyond 2^53. */
+/** Visits of small domains, so that ids, windows and groups collide; some late, some future, some beyond 2^53, some exactly at an edge. */
 export const visits = (options: { ids: number; overflow: boolean }): fc.Arbitrary<Visit> =>
   fc.record({
     id: fc.oneof(
@@ -174,7 +174,10 @@ export const visits = (options: { ids: number; overflow: boolean }): fc.Arbitrar
       },
     ),
     time: fc
-      .oneof(fc.constantFrom(0, 60_000, 59_999, -1, 240_000), fc.integer({ min: -400_000, max: 900_000 }))
+      .oneof(
+        fc.constantFrom(0, 60_000, 59_999, -1, 240_000, 300_000, 300_001, 420_000, 420_001),
+        fc.integer({ min: -400_000, max: 900_000 }),
+      )
       .map((delta) => VISIT_START_MS + delta),
     place: fc.constantFrom(null, '', 'a', 'b', 'Zoë', 'a place with a name of more than twenty bytes'),
     score: fc.constantFrom(null, 0n, -1n, 1n, 2n ** 53n + 1n, -(2n ** 60n), ...(options.overflow ? [2n ** 62n] : [])),

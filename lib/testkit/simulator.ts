@@ -23,7 +23,7 @@ import {
   type SimulatedProcess,
   type StepFault,
 } from './simulator-process.ts'
-import { barrierRecord, SCHEMA_IDS, type Visit, visitRecord, visitSchema } from './simulator-stream.ts'
+import { barrierRecord, SCHEMA_IDS, VISIT_POLICY, type Visit, visitRecord, visitSchema } from './simulator-stream.ts'
 
 /** Everything that a seed draws besides the history itself; rates are probabilities per call, tick or record. */
 export interface SimulationOptions {
@@ -213,10 +213,17 @@ export async function simulateSpeed(
       }
     }
   }
+  /** Around now; some late, some in the future, some exactly at the edge of a window or of the future. */
+  const drawTime = (): number => {
+    const time = clock.now() + Math.floor((next() - 0.7) * 300_000)
+    const draw = next()
+    if (draw < 0.05) return clock.now() + VISIT_POLICY.futureToleranceMs + below(2)
+    if (draw < 0.08) return time + 3_600_000
+    return draw < 0.4 ? Math.floor(time / 60_000) * 60_000 - below(2) : time
+  }
   const drawVisit = (): Visit => ({
     id: next() < 0.1 ? null : `visit-${below(options.ids)}`,
-    // Around now; some late, some in the future.
-    time: clock.now() + Math.floor((next() - 0.7) * 300_000) + (next() < 0.05 ? 3_600_000 : 0),
+    time: drawTime(),
     place: [null, '', 'a', 'b', 'Zoë'][below(5)]!,
     score: next() < 0.1 ? 2n ** 53n + 1n : next() < 0.1 ? null : BigInt(below(9) - 4),
     cents: next() < 0.1 ? null : below(3_000) - 800,
