@@ -1,0 +1,21 @@
+import { describe, expect, it } from 'vitest'
+import { loadConfig } from './config.ts'
+import { OperatingError } from './errors.ts'
+
+describe('settings', () => {
+  it('have defaults for a start without any', () => {
+    expect(loadConfig({})).toMatchObject({ host: '127.0.0.1', port: 7070, kafkaBrokers: null, feed: 'demo' })
+  })
+
+  it('are checked all at once, mistyped names too', () => {
+    const wrong = { TIDEMARK_PORT: '70700', TIDEMARK_FEED: 'some', TIDEMARK_PROT: '1', TIDEMARK_SHARE: '3/2' }
+    expect(() => loadConfig(wrong)).toThrow(OperatingError)
+    for (const name of Object.keys(wrong)) expect(() => loadConfig(wrong)).toThrow(new RegExp(name))
+  })
+
+  it('keep to loopback unless it is said aloud that others may connect', () => {
+    expect(() => loadConfig({ TIDEMARK_HOST: '0.0.0.0' })).toThrow(/TIDEMARK_HOST=0\.0\.0\.0/)
+    expect(() => loadConfig({ TIDEMARK_HOST: '0.0.0.0', TIDEMARK_ALLOW_REMOTE: 'yes' })).toThrow(/ALLOW_REMOTE/)
+    expect(loadConfig({ TIDEMARK_HOST: '0.0.0.0', TIDEMARK_ALLOW_REMOTE: 'true' }).host).toBe('0.0.0.0')
+  })
+})
