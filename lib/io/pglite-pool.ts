@@ -10,6 +10,7 @@
 import { EventEmitter } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
 import { PGlite } from '@electric-sql/pglite'
 import { type PgPool, type PgPoolClient, type PgQueryResult, runMigrations } from 'bullmq'
 import { OperatingError } from './errors.ts'
@@ -17,6 +18,11 @@ import { lockDirectory } from './process-lock.ts'
 
 /** Written by initdb only: keeps the resting process at about 170 MB (the defaults need 330 MB). */
 const POSTGRES_SETTINGS = ['shared_buffers=8MB', 'wal_buffers=1MB']
+/**
+ * V8's optimising compiler takes 500 MB for PostgreSQL's largest functions, for minutes of the process's life, to make statements
+ * faster of which there are a few per second; the first compiler's code serves as well. Holds for all WebAssembly of the process.
+ */
+const FIRST_COMPILER_ONLY = ['--no-wasm-dynamic-tiering', '--no-wasm-tier-up']
 const LISTEN = /^\s*(?:--[^\n]*\n\s*)*LISTEN\s+"?(\w+)"?/i
 
 /** One checked-out client: an event emitter that forwards notifications of the channels it listens to. */
@@ -118,6 +124,7 @@ export async function openPglitePool(directory: string): Promise<{ pool: PgPool;
   }
   const lock = lockDirectory(directory, 'jobs')
   try {
+    for (const flag of FIRST_COMPILER_ONLY) setFlagsFromString(flag)
     const database = new PGlite({ dataDir: join(directory, 'postgres'), postgresqlconf: POSTGRES_SETTINGS })
     await database.waitReady
     const pool = new PglitePool(database)
