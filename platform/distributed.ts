@@ -11,7 +11,7 @@ import { OperatingError } from '#io/errors.ts'
 import { lockDirectory } from '#io/process-lock.ts'
 import { type Service, startKafka, startRedis } from '../infra/local/launcher.ts'
 import { type Child, superviseChild } from './distributed-child.ts'
-import { makeDataDir, runProcess } from './runtime.ts'
+import { makeDataDir, type Running, runProcess } from './runtime.ts'
 import { SERVICE_NAMES } from './service.ts'
 import { say } from './terminal.ts'
 
@@ -101,7 +101,11 @@ async function startOutside(config: Config, logger: Logger, onStop: (stop: () =>
           ({ url }) => url,
         ).catch(cannotStart('Redis', 'QUEUE_UNREACHABLE', 'TIDEMARK_REDIS_URL')),
   ])
-  for (const one of started) if (one.status === 'fulfilled' && one.value !== null) onStop(one.value.stop)
+  for (const one of started) {
+    if (one.status !== 'fulfilled' || one.value === null) continue
+    const outside = one.value
+    onStop(() => outside.stop())
+  }
   const [kafka, redis] = started.map((one) => {
     if (one.status === 'rejected') throw one.reason
     return one.value
@@ -128,7 +132,39 @@ function portOf(name: string, config: Config): { variable: string; port: number 
   return { variable: 'TIDEMARK_HEALTH_PORT', port: config.healthPort === 0 ? 0 : config.healthPort + health }
 }
 
-async function start(config: Config, logger: Logger): Promise<{ close(): Promise<void> }> {
+/** Starts the services: the registry, then ingest, which makes the topics and registers the schemas, then all others at once. */
+async function startServices(
+  config: Config,
+  startChild: (name: string, env: Readonly<Record<string, string>>) => Child,
+): Promise<ReadonlyMap<string, string>> {
+  const registryUrl = config.registryUrl ?? (await urlOf(startChild('registry', {})))
+  const urls = new Map([['registry', registryUrl]])
+  const names = SERVICE_NAMES.filter((name) => name !== 'registry' && (name !== 'feed' || config.feed === 'demo'))
+  for (const together of [['ingest'], names.filter((name) => name !== 'ingest')]) {
+    const group = together.map((name) => startChild(name, { TIDEMARK_REGISTRY_URL: registryUrl }))
+    for (const child of group) urls.set(child.name, await urlOf(child))
+  }
+  return urls
+}
+
+/** What runs where, and what to try next. */
+function tell(places: readonly { name: string; address: string; pid: number | null }[], lake: string): void {
+  for (const { name, address, pid } of places) {
+    // A password in a given address is not for the screen.
+    const shown = address.replace(/\/\/[^@/]*@/, '//')
+    say(`  ${name.padEnd(9)} ${shown.padEnd(28)} ${pid === null ? 'given' : `pid ${pid}`}`)
+  }
+  say(`  lake      ${lake}`)
+  say()
+  const url = places.find(({ name }) => name === 'serve')!.address
+  say('Try next:')
+  say(`  curl '${url}/v1/metrics'`)
+  say(`  npx tidemark jobs run build-view 'metric=*' --wait --url ${url}`)
+  say('  kill -9 the pid of any of them: it comes back, and the numbers stay exact')
+  say()
+}
+
+async function start(config: Config, logger: Logger): Promise<Running> {
   const sinceMs = systemClock.monotonic()
   await makeDataDir(config.dataDir)
   const lock = lockDirectory(config.dataDir, 'distributed')
@@ -153,7 +189,7 @@ async function start(config: Config, logger: Logger): Promise<{ close(): Promise
       TIDEMARK_REDIS_URL: redis?.address ?? config.redisUrl!,
       TIDEMARK_LAKE: config.lake,
     }
-    const startChild = (name: string, env: Readonly<Record<string, string>>): Child => {
+    const urls = await startServices(config, (name, env) => {
       const { variable, port } = portOf(name, config)
       const child = superviseChild({
         name,
@@ -165,37 +201,27 @@ async function start(config: Config, logger: Logger): Promise<{ close(): Promise
       })
       children.push(child)
       return child
-    }
-    const registryUrl = config.registryUrl ?? (await explained(startChild('registry', {})))
-    const names = SERVICE_NAMES.filter((name) => name !== 'registry' && (name !== 'feed' || config.feed === 'demo'))
-    const urls = new Map([['registry', registryUrl]])
-    // Ingest makes the topics and registers the schemas, so that the others do not do it all at once.
-    for (const together of [['ingest'], names.filter((name) => name !== 'ingest')]) {
-      const group = together.map((name) => startChild(name, { TIDEMARK_REGISTRY_URL: registryUrl }))
-      for (const child of group) urls.set(child.name, await explained(child))
-    }
-    for (const [name, url] of urls) await untilReady(name, url, stopping.signal)
-    const rows = [...urls].map(([name, url]) => {
-      const pid = children.find((child) => child.name === name)?.pid() ?? null
-      return `  ${name.padEnd(9)} ${url.padEnd(28)} ${pid === null ? 'given' : `pid ${pid}`}`
     })
-    const placed = (name: string, address: string, one: Outside | null) =>
-      `  ${name.padEnd(9)} ${address.padEnd(28)} ${one === null ? 'given' : `pid ${one.pid()}`}`
-    const url = urls.get('serve')!
-    say(`Tidemark is up after ${((systemClock.monotonic() - sinceMs) / 1_000).toFixed(1)} s: one process per service`)
-    say()
-    say(placed('kafka', shared.TIDEMARK_KAFKA_BROKERS, kafka))
-    say(placed('redis', shared.TIDEMARK_REDIS_URL.replace(/\/\/[^@/]*@/, '//'), redis))
-    for (const row of rows) say(row)
-    say(`  lake      ${config.lake}`)
-    say()
-    say('Try next:')
-    say(`  curl '${url}/v1/metrics'`)
-    say(`  npx tidemark jobs run build-view 'metric=*' --wait --url ${url}`)
-    say(`  kill -9 the pid of any of them: it comes back, and the numbers stay exact`)
-    say()
-    say(`ready ${url} registry ${registryUrl}`)
-    return { close }
+    return {
+      close,
+      async announce() {
+        for (const [name, url] of urls) await untilReady(name, url, stopping.signal)
+        if (stopping.signal.aborted) return
+        const seconds = ((systemClock.monotonic() - sinceMs) / 1_000).toFixed(1)
+        say(`Tidemark is up after ${seconds} s: one process per service`)
+        say()
+        const pidOf = (name: string) => children.find((child) => child.name === name)?.pid() ?? null
+        tell(
+          [
+            { name: 'kafka', address: shared.TIDEMARK_KAFKA_BROKERS, pid: kafka?.pid() ?? null },
+            { name: 'redis', address: shared.TIDEMARK_REDIS_URL, pid: redis?.pid() ?? null },
+            ...[...urls].map(([name, address]) => ({ name, address, pid: pidOf(name) })),
+          ],
+          config.lake,
+        )
+        say(`ready ${urls.get('serve')!} registry ${urls.get('registry')!}`)
+      },
+    }
   } catch (error) {
     await close()
     throw error
@@ -203,7 +229,7 @@ async function start(config: Config, logger: Logger): Promise<{ close(): Promise
 }
 
 /** A child's URL; one that ends before it is ready has told why on stderr. */
-const explained = (child: Child): Promise<string> =>
+const urlOf = (child: Child): Promise<string> =>
   child.ready.catch((error: Error) => {
     const hint = 'Its own message stands above.'
     throw new OperatingError('CONFIG_INVALID', `${error.message}.`, { service: child.name }, { cause: error, hint })
