@@ -8,10 +8,13 @@
  */
 import { parseArgs } from 'node:util'
 import { embedded } from './embedded.ts'
+import { buildView, flights } from './flights.ts'
 import { type Bench, describeMachine } from './harness.ts'
 import { hotPath, linear } from './hot-path.ts'
+import { peers } from './peers.ts'
+import { recovery, serving } from './serving.ts'
 
-const BENCHES: readonly Bench[] = [hotPath, linear, embedded]
+const BENCHES: readonly Bench[] = [hotPath, linear, embedded, flights, buildView, serving, recovery, peers]
 
 const { values } = parseArgs({
   options: {

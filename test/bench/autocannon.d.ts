@@ -1,0 +1,15 @@
+/** The part of autocannon that the benches use; it ships no types. */
+declare module 'autocannon' {
+  /** Figures of a run; latencies in ms. */
+  export interface Result {
+    readonly latency: { readonly p50: number; readonly p99: number }
+    readonly requests: { readonly average: number; readonly total: number }
+    readonly non2xx: number
+  }
+  export default function autocannon(options: {
+    readonly url: string
+    readonly connections: number
+    /** Seconds. */
+    readonly duration: number
+  }): Promise<Result>
+}
