@@ -45,6 +45,14 @@ describe('createRegistryClient', () => {
     expect(await registry.schemaById(7)).toBe('"int"')
   })
 
+  it('[R5][D5] an id that no registry can give out is unknown without asking', async () => {
+    const { registry, asked } = client({ status: 404, body: { error_code: 404, message: 'HTTP 404 Not Found' } })
+    expect(await registry.schemaById(2 ** 31)).toBeNull()
+    expect(await registry.schemaById(2 ** 32 - 1)).toBeNull()
+    expect(asked).toEqual([])
+    await expect(registry.schemaById(2 ** 31 - 1)).rejects.toMatchObject({ code: 'REGISTRY_UNREACHABLE' })
+  })
+
   const noAnswers: readonly (readonly [string, Reply])[] = [
     ['no connection', new TypeError('fetch failed')],
     ['a server error', { status: 500, body: { error_code: 50001, message: 'Error in the backend data store' } }],

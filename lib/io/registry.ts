@@ -27,6 +27,11 @@ const UNKNOWN_MAX = 10_000
 const ANSWER_BYTES = 1024 * 1024
 const CONTENT_TYPE = 'application/vnd.schemaregistry.v1+json'
 const SCHEMA_NOT_FOUND = 40403
+/**
+ * The largest id that a registry can give out (a Java int). Asked for a larger one it finds no such path, which says nothing of
+ * the id; a record that names one would halt its partition for ever.
+ */
+const ID_MAX = 2 ** 31 - 1
 
 interface Answer {
   readonly status: number
@@ -95,6 +100,7 @@ export function createRegistryClient(options: RegistryClientOptions): Registry {
       throw unreachable(describe(status, body), path)
     },
     async schemaById(id) {
+      if (id > ID_MAX) return null
       const known = schemas.get(id)
       if (known !== undefined) return known
       const since = unknown.get(id)
