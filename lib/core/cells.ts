@@ -50,6 +50,17 @@ export class CellTable {
     return ordinal === undefined ? EMPTY : this.#heads[ordinal]!
   }
 
+  /** Entry of (window, group), or -1. */
+  find(from: InstantMs, group: number): number {
+    const ordinal = this.#ordinals.get(from)
+    if (ordinal === undefined) return EMPTY
+    const mask = this.#slots.length - 1
+    for (let slot = hash(ordinal, group) & mask; ; slot = (slot + 1) & mask) {
+      const entry = this.#slots[slot]!
+      if (entry === EMPTY || (this.group[entry] === group && this.window[entry] === ordinal)) return entry
+    }
+  }
+
   /** Starts of the windows held, ascending. */
   windows(): Float64Array {
     this.#sorted ??= Float64Array.from(this.windowFrom).sort()

@@ -13,6 +13,10 @@ import { type DurationMs, floorTo, type InstantMs } from './time.ts'
 /** Weeks begin on Monday: 1970-01-05. */
 const MONDAY_MS = 4 * 86_400_000
 const WEEK_MS = 604_800_000
+/** Groups that are looked up in each window at most. */
+const FEW_GROUPS = 1_000
+/** What a look-up costs, in entries gone through. */
+const LOOKUP_COST = 4
 
 /** What to select. */
 export interface RollupQuery {
@@ -66,8 +70,28 @@ export function rollUp(
   const combine = combinerOf(layout)
   const { width } = layout
   const shares = { batch: 0, speed: 0 }
+  const few = query.filters.length === 0 ? null : fewGroups(outOf)
   let bucket = Number.NaN
   let bucketFirst = 0
+  /** Combines an entry into its row; false when the row would be one too many. */
+  const fold = (source: CellTable, entry: number): boolean => {
+    const group = source.group[entry]!
+    const projected = outOf[group]!
+    if (projected < 0) return true
+    let row = rowOf[projected]!
+    if (row < 0) {
+      if (out.count === query.rowsMax) return false
+      row = out.add(bucket, group)
+      rowOf[projected] = row
+    }
+    combine(out.cells, row * width, source.cells, entry * width)
+    if (source === layers.base) shares.batch++
+    else {
+      out.speed[row] = 1
+      shares.speed++
+    }
+    return true
+  }
   for (const window of windows) {
     const at = bucketOf(window, query.grainMs)
     if (at !== bucket) {
@@ -76,27 +100,30 @@ export function rollUp(
       bucketFirst = out.count
     }
     for (const source of sources) {
-      const speed = source === layers.base ? 0 : 1
-      let cells = 0
-      for (let entry = source.first(window); entry !== -1; entry = source.next[entry]!) {
-        const group = source.group[entry]!
-        const projected = outOf[group]!
-        if (projected < 0) continue
-        let row = rowOf[projected]!
-        if (row < 0) {
-          if (out.count === query.rowsMax) return null
-          row = out.add(bucket, group)
-          rowOf[projected] = row
+      // Few groups are looked up one by one; otherwise all entries of the window are gone through.
+      if (few !== null && few.length * LOOKUP_COST * source.windowFrom.length < source.count) {
+        for (const group of few) {
+          const entry = source.find(window, group)
+          if (entry !== -1 && !fold(source, entry)) return null
         }
-        combine(out.cells, row * width, source.cells, entry * width)
-        out.speed[row] = out.speed[row]! | speed
-        cells++
+      } else {
+        for (let entry = source.first(window); entry !== -1; entry = source.next[entry]!)
+          if (!fold(source, entry)) return null
       }
-      if (speed === 1) shares.speed += cells
-      else shares.batch += cells
     }
   }
   return { count: out.count, from: out.from, group: out.group, cells: out.cells, speed: out.speed, shares }
+}
+
+/** The groups that the filters leave, or null when they are more than {@link FEW_GROUPS}. */
+function fewGroups(outOf: Int32Array): readonly number[] | null {
+  const groups: number[] = []
+  for (let group = 0; group < outOf.length; group++) {
+    if (outOf[group]! < 0) continue
+    if (groups.length === FEW_GROUPS) return null
+    groups.push(group)
+  }
+  return groups
 }
 
 /** Starts of the windows in the selected buckets, ascending, each once. */
