@@ -84,6 +84,7 @@ export class Checker {
   readonly #partitions: { epoch: number; fates: Reading['fates'][number][]; cuts: Map<number, number> }[]
   readonly #sealed = new Map<string, { value: string; parts: Map<number, string> }>()
   readonly #watermarks: number[]
+  readonly #seen: readonly ReturnType<typeof readPublished>[]
 
   constructor(
     log: EventLog,
@@ -100,17 +101,33 @@ export class Checker {
     }))
     this.#partitions = Array.from({ length: partitions }, () => ({ epoch: 0, fates: [], cuts: new Map() }))
     this.#watermarks = metrics.map(() => Number.NEGATIVE_INFINITY)
-    this.stores = metrics.map((metric) => {
-      const store = new MergeStore({
-        layout: metric.layout,
-        windowSizeMs: metric.window.sizeMs,
-        allowedLatenessMs: metric.allowedLatenessMs,
-        partitions,
-        generation: metric.generation,
-      })
-      store.publish(null)
-      return store
+    this.stores = metrics.map((metric) => this.#newStore(metric))
+    this.#seen = metrics.map(() => [])
+  }
+
+  #newStore(metric: MetricDefinition): MergeStore {
+    const store = new MergeStore({
+      layout: metric.layout,
+      windowSizeMs: metric.window.sizeMs,
+      allowedLatenessMs: metric.allowedLatenessMs,
+      partitions: this.#partitions.length,
+      generation: metric.generation,
     })
+    store.publish(null)
+    return store
+  }
+
+  /** A reader that starts now: it has every sealed record, and the live ones only from some place on. */
+  #startLate(at: number, readings: readonly Reading[], choose: (below: number) => number): void {
+    const metric = this.#metrics[at]!
+    const store = this.#newStore(metric)
+    const seen = this.#seen[at]!
+    const live = seen.filter(({ tags }) => tags.kind === 'live')
+    const records = [...seen.filter(({ tags }) => tags.kind === 'sealed'), ...live.slice(choose(live.length + 1))]
+    for (const { tags, table } of records) {
+      if (store.apply(tags, table) === 'applied' && tags.kind === 'live') this.#checkExact(store, metric, readings)
+    }
+    this.#checkExact(store, metric, readings)
   }
 
   /** Reads what is new everywhere and checks every answer on the way. `choose` picks a number below its argument. */
@@ -131,20 +148,28 @@ export class Checker {
     for (const [at, metric] of this.#metrics.entries()) {
       const store = this.stores[at]!
       for (const record of fresh[at]!) {
+        this.#seen[at]!.push(record)
         if (record.tags.kind === 'sealed') this.#checkSealed(record, metric, readings)
-        if (store.apply(record.tags, record.table) === 'applied' && choose(4) === 0) this.checkAnswer(at, readings)
+        if (store.apply(record.tags, record.table) === 'applied' && choose(4) === 0) this.#checkAnswer(at, readings)
       }
       const cuts = cutsOf(readings).filter((cut) => cut > store.state().cut)
       if (cuts.length > 0 && choose(5) === 0) store.publish(viewAt(readings, metric, cuts[choose(cuts.length)]!))
-      this.checkAnswer(at, readings)
+      this.#checkAnswer(at, readings)
+      if (choose(3) === 0) this.#startLate(at, readings, choose)
     }
     return readings
   }
 
-  /** I5 and I4: the answer is the oracle's over its offsets, its watermark too, and that never goes back. */
-  checkAnswer(at: number, readings: readonly Reading[]): void {
-    const store = this.stores[at]!
+  /** I5 and I4: the answer is exact, and its watermark never goes back. */
+  #checkAnswer(at: number, readings: readonly Reading[]): void {
     const metric = this.#metrics[at]!
+    const watermark = this.#checkExact(this.stores[at]!, metric, readings)
+    if (watermark < this.#watermarks[at]!) fail(`${metric.name}: watermark went back`, this.#watermarks[at], watermark)
+    this.#watermarks[at] = watermark
+  }
+
+  /** The answer is the oracle's over the offsets it states, its watermark too. Returns the watermark. */
+  #checkExact(store: MergeStore, metric: MetricDefinition, readings: readonly Reading[]): number {
     const refusal = store.refusal()
     if (refusal !== null) fail(`${metric.name} is refused though its topics are whole`, null, refusal)
     const { offsets, watermark } = store.state()
@@ -152,9 +177,8 @@ export class Checker {
     if (!sameMap(expected, received)) fail(`${metric.name} at ${offsets.join()} is not exact`, expected, received)
     const exact = exactWatermark(readings, offsets)
     if (watermark !== exact) fail(`${metric.name} at ${offsets.join()}: watermark`, exact, watermark)
-    if (watermark < this.#watermarks[at]!) fail(`${metric.name}: watermark went back`, this.#watermarks[at], watermark)
-    this.#watermarks[at] = watermark
     this.answers++
+    return watermark
   }
 
   #checkSealed(

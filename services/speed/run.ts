@@ -27,6 +27,8 @@ import type { PartitionStatus } from './status.ts'
 const POLL_BYTES = 4 * 1024 * 1024
 /** While catching up, live partials go out this seldom: they would be replaced at once. */
 const CATCH_UP_FLUSH_MS = 1_000
+/** How long a log that does not answer may keep a loop that was told to stop. */
+const LAST_FLUSH_MS = 2_000
 
 /** What the loop needs. One call serves one stream. */
 export interface SpeedDeps {
@@ -103,7 +105,7 @@ export async function runSpeed(deps: SpeedDeps): Promise<void> {
       // Native buffers and other services' events need a turn of the loop.
       await new Promise((resolve) => setImmediate(resolve))
     }
-    await flush({ ...deps, signal: new AbortController().signal }, lanes)
+    await lastFlush(deps, lanes)
   } catch (error) {
     // Told to stop while a partition waited for something: what was not published is read again after the start.
     if (!signal.aborted || error !== signal.reason) throw error
@@ -135,6 +137,8 @@ async function drive(
  */
 async function writerSchema(deps: SpeedDeps, id: number): Promise<string | null> {
   for (let attempt = 0; ; attempt++) {
+    // Sleeping ends at once when the process is told to stop: without this look the loop would never end.
+    deps.signal.throwIfAborted()
     try {
       return await deps.registry.schemaById(id)
     } catch (error) {
@@ -226,6 +230,16 @@ async function flush(deps: SpeedDeps, lanes: ReadonlyMap<number, Lane>): Promise
       recovered: lane.engine.next >= lane.recoveredUntil,
     })
   }
+}
+
+/** Sends what is open before the loop ends, if the log takes it soon; the next owner reads it from the log again in any case. */
+async function lastFlush(deps: SpeedDeps, lanes: ReadonlyMap<number, Lane>): Promise<void> {
+  const end = new AbortController()
+  const flushed = flush({ ...deps, signal: end.signal }, lanes).catch((error: unknown) =>
+    deps.onWarning('the last live partials were not published', { code: classify(error).code }),
+  )
+  await Promise.race([flushed, deps.clock.sleep(LAST_FLUSH_MS, end.signal)])
+  end.abort()
 }
 
 const publishing = (deps: SpeedDeps) => ({
