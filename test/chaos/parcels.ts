@@ -65,11 +65,11 @@ export class Scanner {
     return scan
   }
 
-  /** `count` scans, a sixth of them handed out before: the same ids with the same content. */
+  /** `count` scans, a third of them handed out before: the same ids with the same content. */
   some(count: number): Scan[] {
     return Array.from({ length: count }, () => {
       const known = [...this.scans.values()]
-      return known.length > 0 && this.#random() < 1 / 6 ? this.#pick(known) : this.one()
+      return known.length > 0 && this.#random() < 1 / 3 ? this.#pick(known) : this.one()
     })
   }
 }

@@ -197,8 +197,15 @@ export async function workRound(shift: Shift, scanner: Scanner): Promise<void> {
   await shift.drift()
 }
 
-/** What is wrong with a platform now, in words: differences before and after a build, drift, damage. Empty = nothing. */
+/**
+ * What is wrong with a platform now, in words: differences before and after a build, drift, damage. Empty = nothing. Sends more
+ * first, many of them for the second time, so that there is a sealed and an open epoch behind the cut of the last view: there,
+ * answers stand on what the speed layer remembered.
+ */
 export async function complaintsOf(shift: Shift, scanner: Scanner): Promise<string[]> {
+  await shift.send(scanner.some(40))
+  await shift.barrier()
+  await shift.send(scanner.some(40))
   await shift.settle()
   const wrong = await shift.differences(scanner.scans.values())
   await shift.build()
