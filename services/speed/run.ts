@@ -98,7 +98,8 @@ export async function runSpeed(deps: SpeedDeps): Promise<void> {
       }
       const since = clock.monotonic() - flushedAt
       const catchingUp = bytes * 2 >= POLL_BYTES
-      if (since >= (catchingUp ? Math.max(CATCH_UP_FLUSH_MS, deps.flushMs) : deps.flushMs)) {
+      // Told to stop, the loop leaves what is open to the last flush.
+      if (!signal.aborted && since >= (catchingUp ? Math.max(CATCH_UP_FLUSH_MS, deps.flushMs) : deps.flushMs)) {
         await flush(deps, lanes)
         flushedAt = clock.monotonic()
       }

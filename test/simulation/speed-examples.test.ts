@@ -74,10 +74,14 @@ test('[S1] told to stop while the registry is away, the loop ends: waiting does 
 test('[S1] told to stop while the log takes nothing, the loop gives up its last live partials after a while', async () => {
   const world = await worldOf({ kind: 'refused' })
   const running = start(world)
-  await advance(world.clock, 200)
-  running.stop.abort()
+  await advance(world.clock, 210)
   await world.log.append('events.visits', 0, encodeBatch([visit], 0))
-  await advance(world.clock, 10_000)
+  await world.clock.advance(10)
+  running.stop.abort()
+  await advance(world.clock, 1_000)
+  expect(running.outcome).toBeNull()
+  expect(world.log.fired.refused).toBeGreaterThan(0)
+  await advance(world.clock, 9_000)
   expect(running.outcome).toBe('ended')
 })
 
