@@ -254,7 +254,8 @@ export class TestPlatform {
 
 /** Asks until it is true. @throws Error naming what did not come about */
 export async function until(what: string, ask: () => Promise<boolean>): Promise<void> {
-  for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += 25) {
+  const begun = performance.now()
+  while (performance.now() - begun < PATIENCE_MS) {
     if (await ask()) return
     await sleep(25)
   }
