@@ -136,10 +136,14 @@ async function filesByColumns(
 /** Name of the temporary table of duplicates: `p INTEGER, o BIGINT`. */
 const DUPLICATES = 'duplicates'
 
+/** Values that a bitmap of ids spans at most: 32 MiB. */
+const BITMAP_SPAN = 2 ** 28
+
 /**
  * Finds the duplicates among the rows of `files` and keeps them in a temporary table; returns the condition that leaves
  * them out, or null when there are none. Reads the ids of those files and of the ones before them within the horizon.
- * Two steps, because the first is cheap: 64-bit hashes that occur twice, then the exact rule for their rows alone.
+ * Steps, because the first ones are cheap: a bitmap that shows that integer ids are all distinct, 64-bit hashes that occur
+ * twice, then the exact rule for their rows alone.
  */
 export async function findDuplicates(
   db: DuckDb,
@@ -151,6 +155,7 @@ export async function findDuplicates(
   const horizon = stream.dedupHorizonEpochs
   if (horizon === null || stream.id === null || files.length === 0) return null
   const read = withHorizon(archive.files, files, horizon)
+  if (await hasDistinctIds(db, lake, stream, read)) return null
   const id = sqlName(stream.id)
   const events = await archiveRelation(db, lake, stream, archive, read, `_kind = 'event' AND ${id} IS NOT NULL`)
   await db.run(`CREATE OR REPLACE TEMP TABLE suspects AS SELECT DISTINCT h FROM (
@@ -162,6 +167,38 @@ export async function findDuplicates(
     FROM ${events} WHERE hash(_partition, ${id}) IN (SELECT h FROM suspects)) WHERE before > e - ${horizon}`)
   const [found] = await db.query(`SELECT count(*) AS n FROM ${DUPLICATES}`)
   return found!['n'] === 0n ? null : `(_partition, _offset) NOT IN (SELECT (p, o) FROM ${DUPLICATES})`
+}
+
+/**
+ * Whether all ids in whole files are known to be distinct, rows that are no events or lie behind the cut included: then no
+ * event is a duplicate, whatever the horizon. False also when the ids are not integers, or too far apart for a bitmap.
+ */
+async function hasDistinctIds(
+  db: DuckDb,
+  lake: Lake,
+  stream: StreamDefinition,
+  files: readonly ArchiveFile[],
+): Promise<boolean> {
+  const field = stream.fields.find(({ name }) => name === stream.id)
+  if (field?.kind !== 'int64') return false
+  const list = fileList(
+    lake,
+    files.map(({ entry }) => entry.file.path),
+  )
+  const [bounds] = await db.query(
+    `SELECT count(DISTINCT file_name) AS files, min(stats_min_value::BIGINT) AS low, max(stats_max_value::BIGINT) AS high,
+      bool_and(stats_null_count IS NOT DISTINCT FROM num_values OR (stats_min_value IS NOT NULL AND stats_max_value IS NOT NULL)) AS known
+     FROM parquet_metadata(${list}) WHERE path_in_schema = ${sqlText(field.name)}`,
+  )
+  const { known, low, high } = bounds as { known: boolean | null; low: bigint | null; high: bigint | null }
+  if (known !== true || Number(bounds!['files']) !== files.length || low === null || high === null) return false
+  if (high - low >= BITMAP_SPAN) return false
+  const id = sqlName(field.name)
+  const [found] = await db.query(
+    `SELECT bit_count(bitstring_agg(${id}, CAST(${low} AS BIGINT), CAST(${high} AS BIGINT))) = count(${id}) AS same
+     FROM read_parquet(${list}, hive_partitioning = false)`,
+  )
+  return found!['same'] === true
 }
 
 /** `files` and, per partition, everything from the first epoch on that an id in them could have been seen in before. */

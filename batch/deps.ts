@@ -17,6 +17,13 @@ export interface BatchDeps {
   readonly memoryMb: number
   /** Where DuckDB may spill; null forbids it. */
   readonly temporaryDirectory: string | null
+  /** Other bounds than usual, for tests with few rows; every writer of a lake's views must have the same `fileRows`. */
+  readonly limits?: {
+    /** Rows of a view's file at most, unless one day has more. */
+    readonly fileRows: number
+    /** Events that one query of build-view recomputes at most, unless one day has more. */
+    readonly chunkEvents: number
+  }
   /** How long a job waits for the archive or the speed layer to reach a cut before it goes back to the queue, ms. */
   readonly waitMs: number
 }

@@ -88,7 +88,8 @@ const viewSchema = Type.Object(
     rows: Type.Integer(),
     files: Type.Array(
       Type.Object({
-        day: Type.String(),
+        from_day: Type.String(),
+        until_day: Type.String(),
         path: Type.String(),
         sha256: Type.String(),
         bytes: Type.Integer(),

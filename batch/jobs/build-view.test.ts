@@ -22,6 +22,7 @@ import {
   viewRows,
 } from '#testkit/small-shop.ts'
 import type { BatchDeps } from '../deps.ts'
+import { DAY_MS } from '../view-blocks.ts'
 import { buildViews } from './build-view.ts'
 
 process.stdout.write(`build-view: repeat with SEED=${SEED}\n`)
@@ -38,7 +39,7 @@ afterEach(() => {
   for (const lake of lakes.splice(0)) lake.dispose()
 })
 
-function setUp(loaded: Definitions = definitions, onLake?: MemoryLake) {
+function setUp(loaded: Definitions = definitions, onLake?: MemoryLake, limits?: BatchDeps['limits']) {
   const lake = onLake ?? createMemoryLake()
   lakes.push(lake)
   const deps: BatchDeps = {
@@ -51,6 +52,7 @@ function setUp(loaded: Definitions = definitions, onLake?: MemoryLake) {
     memoryMb: 256,
     temporaryDirectory: null,
     waitMs: 0,
+    ...(limits === undefined ? {} : { limits }),
   }
   const [metric] = loaded.metrics
   const build = async (cut: number, days: 'touched' | 'all' = 'touched') =>
@@ -63,7 +65,8 @@ const rowsOf = (lake: MemoryLake, view: ViewEntry) =>
     lake,
     view.files.map((file) => file.path),
   )
-const hashesOf = (view: ViewEntry) => view.files.map(({ day, sha256, rows }) => ({ day, sha256, rows }))
+const hashesOf = (view: ViewEntry) =>
+  view.files.map(({ from_day, until_day, sha256, rows }) => ({ from_day, until_day, sha256, rows }))
 
 test('[B2] a view holds exactly the events below the cut, duplicates, quarantined and later ones left out', async () => {
   const { lake, build } = setUp()
@@ -111,8 +114,35 @@ test('[B2] an incremental run equals a full one, and a repeated one has the same
   expect(hashesOf((await build(40, 'all')).view)).toEqual(hashesOf(before))
 })
 
-test('days that no new event touches are carried over by reference', async () => {
-  const { lake, build } = setUp()
+test('[B2] with many small files and many queries too: incremental, full and repeated runs give the same files', async () => {
+  let carried = 0
+  for (let run = 0; run < 2; run++) {
+    const draw = random(SEED + 10 + run)
+    const limits = { fileRows: 4 + Math.floor(draw() * 40), chunkEvents: 1 + Math.floor(draw() * 60) }
+    const { lake, build } = setUp(definitions, undefined, limits)
+    const partitions = randomShop(draw, 26, undefined, 30 * DAY_MS)
+    for (const cut of [7, 25, 26]) {
+      await archiveShop(
+        lake,
+        partitions.map((records, at) => records.slice(0, cutOf(partitions, cut)[at])),
+        50,
+      )
+      const { view } = await build(cut)
+      const full = setUp(definitions, undefined, cut === 25 ? { ...limits, chunkEvents: 1_000_000 } : limits)
+      await archiveShop(full.lake, partitions, 1_000)
+      expect(hashesOf(view), JSON.stringify(limits)).toEqual(hashesOf((await full.build(cut)).view))
+      expect(await rowsOf(lake, view)).toEqual(expectedRows(partitions, cutOf(partitions, cut)))
+      carried += view.files.filter((file) => !file.path.includes(`/${cut}/`)).length
+    }
+    const last = (await latestView(lake, 'takings', 'sql'))!
+    expect(last.files.length).toBeGreaterThan(1)
+    expect(hashesOf((await build(26, 'all')).view)).toEqual(hashesOf(last))
+  }
+  expect(carried).toBeGreaterThan(0)
+}, 90_000)
+
+test('files whose days no new event touches are carried over by reference', async () => {
+  const { lake, build } = setUp(definitions, undefined, { fileRows: 1, chunkEvents: 100 })
   const day = (date: number, id: string): ShopRecord => ({
     id,
     time: Date.UTC(2026, 0, date, 12),
@@ -130,9 +160,9 @@ test('days that no new event touches are carried over by reference', async () =>
   expect(one.days).toBe(2)
   expect(two.days).toBe(2)
   expect(two.view.files.map((file) => file.path.split('/').slice(-2).join('/'))).toEqual([
-    '1/2026-01-01.parquet',
-    '2/2026-01-02.parquet',
-    '2/2026-01-04.parquet',
+    '1/2026-01-01_2026-01-02.parquet',
+    '2/2026-01-02_2026-01-03.parquet',
+    '2/2026-01-03_2026-01-11.parquet',
   ])
 })
 

@@ -1,11 +1,12 @@
 /**
  * Job build-view: the view at a cut by DuckDB SQL over exactly the archive files that the cut covers.
  *
- *   barrier ─▶ archive covers it ─▶ days touched since the last view ─▶ toSql per chunk of days ─▶ a file per day ─▶ one entry
- *                                        untouched days' files are carried over by reference ────────────────────────┘
+ *   barrier ─▶ archive covers it ─▶ days touched since the last view ─▶ toSql per chunk of days ─▶ files ─▶ one entry
+ *                files with a touched day lend the rows of their other days ──────────────────────┘            │
+ *                the other files are carried over by reference ────────────────────────────────────────────────┘
  *
  * A pure function of (archive below the cut, definition): running it twice gives the same bytes, an incremental run the same
- * rows as a full one [B2]. Nothing is visible before the one manifest entry [B3]. Pause and cancel act between days.
+ * files as a full one [B2]. Nothing is visible before the one manifest entry [B3]. Pause and cancel act between files.
  */
 import { floorTo } from '#core/time.ts'
 import { type DuckDb, openDuckDb } from '#io/duckdb.ts'
@@ -14,11 +15,19 @@ import type { JobContext } from '#io/ports.ts'
 import { publishView, readViews, type ViewDraft } from '#io/views.ts'
 import type { MetricDefinition, StreamDefinition } from '#metrics/definition.ts'
 import type { ViewEntry } from '#schemas/view.ts'
-import { type ArchiveAtCut, type ArchiveFile, archiveRelation, findDuplicates, verifyFiles } from '../archive-input.ts'
+import {
+  type ArchiveAtCut,
+  type ArchiveFile,
+  archiveRelation,
+  fileList,
+  findDuplicates,
+  verifyFiles,
+} from '../archive-input.ts'
 import { awaitCut } from '../await-cut.ts'
 import type { BatchDeps } from '../deps.ts'
-import { viewColumns } from '../sql-types.ts'
-import { createViewTable, DAY_MS, dayStart, type ViewFile, writeDays } from '../view-files.ts'
+import { columnNames, type ViewColumn, viewColumns } from '../sql-types.ts'
+import { DAY_MS, type DayRange, dayStart, FILE_ROWS, rangeOf } from '../view-blocks.ts'
+import { createViewTable, insertViewRows, type ViewFile, writeFiles } from '../view-files.ts'
 
 /** Events that one query recomputes at most, unless a single day has more: bounds memory and the time to a pause. */
 const CHUNK_EVENTS = 4_000_000
@@ -29,7 +38,7 @@ export type Days = 'touched' | 'all'
 /** What became of one metric. */
 export interface BuiltView {
   readonly view: ViewEntry
-  /** Day files that were recomputed; the others were carried over. */
+  /** Days that were recomputed; the others were carried over. */
   readonly days: number
 }
 
@@ -97,6 +106,8 @@ interface Chunk {
   readonly until: number
   /** Starts of the days; null = every day of the range. */
   readonly days: readonly number[] | null
+  /** Everything there is: nobody has looked which days have events. */
+  readonly isWhole: boolean
 }
 
 interface Plan {
@@ -121,10 +132,11 @@ async function planView(
     ({ entry }) =>
       entry.events > 0 && (previous === null || entry.next_offset > (previous.offsets[entry.partition] ?? 0)),
   )
+  const eventsMax = deps.limits?.chunkEvents ?? CHUNK_EVENTS
   const chunks =
-    previous === null && eventsOf(fresh) <= CHUNK_EVENTS
+    previous === null && eventsOf(fresh) <= eventsMax
       ? wholeRange(fresh, metric)
-      : chunksOf(await touchedDays(deps, db, metric, archive, fresh, previous))
+      : chunksOf(await touchedDays(deps, db, metric, archive, fresh, previous), eventsMax)
   const files = new Set(archive.files.filter((file) => chunks.some((chunk) => overlaps(file, chunk, metric))))
   return { metric, previous, chunks, files }
 }
@@ -136,7 +148,7 @@ function wholeRange(files: readonly ArchiveFile[], metric: MetricDefinition): Ch
   const { sizeMs } = metric.window
   const from = Math.min(...files.map(({ entry }) => floorTo(entry.event_time_min!, sizeMs)))
   const until = Math.max(...files.map(({ entry }) => entry.event_time_max! + 1))
-  return files.length === 0 ? [] : [{ from, until, days: null }]
+  return files.length === 0 ? [] : [{ from, until, days: null, isWhole: true }]
 }
 
 /** Whether a view may lend its untouched days to one at `cut`: same definition, and nothing in it that the cut does not cover. */
@@ -185,33 +197,87 @@ async function buildOne(
   job: JobContext,
   progress: (fraction: number) => Promise<void>,
 ): Promise<BuiltView> {
-  const { metric, previous } = plan
+  const { metric, chunks } = plan
   const view = { metric: metric.name, arm: 'sql' as const, generation: metric.generation, cut: archive.cut }
   const columns = viewColumns(metric.layout)
+  const { kept, touched } = partFiles(plan.previous, (range) => chunks.some((chunk) => touches(chunk, range)))
+  await verifyFiles(deps.lake, touched, job.signal)
   const written: ViewFile[] = []
-  for (const [at, chunk] of plan.chunks.entries()) {
-    const files = archive.files.filter((file) => overlaps(file, chunk, metric))
-    const conditions = unique === null ? [] : [unique]
-    if (chunk.days !== null) conditions.push(`${daySql(metric)} IN (${chunk.days.join(', ')})`)
-    const condition = conditions.length === 0 ? null : conditions.join(' AND ')
-    const relation = await archiveRelation(db, deps.lake, metric.stream, archive, files, condition)
-    const windows = { from: chunk.from, until: chunk.until }
-    await createViewTable(db, 'result', columns, metric.toSql({ relation, windows }))
-    const report = (done: number) => progress(Math.min(0.99, (at + done) / plan.chunks.length))
-    written.push(...(await writeDays(db, deps.lake, view, columns, 'result', report)))
+  const lent = new Set<ViewFile>()
+  let days = 0
+  await createViewTable(db, 'result', columns, null)
+  for (const [at, chunk] of chunks.entries()) {
+    await insertViewRows(db, 'result', columns, await chunkSql(deps, db, archive, metric, unique, chunk))
+    const lending = touched.filter((file) => !lent.has(file) && overlap(rangeOf(file), chunk))
+    for (const file of lending) lent.add(file)
+    if (lending.length > 0) await insertViewRows(db, 'result', columns, otherDays(deps, columns, lending, chunks))
+    const done = await writeFiles(db, deps.lake, {
+      view,
+      columns,
+      table: 'result',
+      there: [...kept, ...written].map(rangeOf),
+      until: chunks[at + 1]?.from ?? Number.POSITIVE_INFINITY,
+      rowsMax: deps.limits?.fileRows ?? FILE_ROWS,
+      onFile: (share) => progress(Math.min(0.99, (at + share) / chunks.length)),
+    })
+    written.push(...done.files)
+    days += chunk.days?.length ?? (chunk.isWhole ? done.days : (chunk.until - chunk.from) / DAY_MS)
   }
   job.signal.throwIfAborted()
-  const kept = carried(previous, plan.chunks)
   const draft = viewDraft(view, metric, archive, kept, written, job.id, deps.clock.now())
-  return { view: await publishView(deps.lake, draft), days: written.length }
+  return { view: await publishView(deps.lake, draft), days }
 }
 
-/** Files of the previous view for the days that are not recomputed. */
-function carried(previous: ViewEntry | null, chunks: readonly Chunk[]): readonly ViewFile[] {
-  if (previous === null) return []
-  const recomputed = (day: number) =>
-    chunks.some(({ from, until, days }) => (days === null ? day >= from && day < until : days.includes(day)))
-  return previous.files.filter((file) => !recomputed(dayStart(file.day)))
+/** The partials of a chunk's days. */
+async function chunkSql(
+  deps: BatchDeps,
+  db: DuckDb,
+  archive: ArchiveAtCut,
+  metric: MetricDefinition,
+  unique: string | null,
+  chunk: Chunk,
+): Promise<string> {
+  const files = archive.files.filter((file) => overlaps(file, chunk, metric))
+  const conditions = unique === null ? [] : [unique]
+  if (chunk.days !== null) conditions.push(`${daySql(metric)} IN (${chunk.days.join(', ')})`)
+  const condition = conditions.length === 0 ? null : conditions.join(' AND ')
+  const relation = await archiveRelation(db, deps.lake, metric.stream, archive, files, condition)
+  const windows = { from: chunk.from, until: chunk.until }
+  return metric.toSql({ relation, windows, ordered: false })
+}
+
+/** The rows of previous files for the days that are not recomputed. */
+function otherDays(
+  deps: BatchDeps,
+  columns: readonly ViewColumn[],
+  files: readonly ViewFile[],
+  chunks: readonly Chunk[],
+): string {
+  const ranges = chunks.flatMap(({ from, until, days }) =>
+    days === null ? [{ from, until }] : days.map((day) => ({ from: day, until: day + DAY_MS })),
+  )
+  const recomputed = ranges
+    .filter((range) => files.some((file) => overlap(rangeOf(file), range)))
+    .map(({ from, until }) => `window_from >= ${from} AND window_from < ${until}`)
+  const paths = files.map((file) => file.path)
+  return `SELECT ${columnNames(columns)} FROM read_parquet(${fileList(deps.lake, paths)}, hive_partitioning = false)
+    WHERE NOT (${recomputed.join(' OR ')})`
+}
+
+const overlap = (a: DayRange, b: DayRange): boolean => a.from < b.until && a.until > b.from
+
+/** Whether a chunk recomputes a day of the range. */
+const touches = (chunk: Chunk, range: DayRange): boolean =>
+  chunk.days === null ? overlap(chunk, range) : chunk.days.some((day) => day >= range.from && day < range.until)
+
+/** Files of the previous view that are rewritten because a day of theirs is touched, and those that are carried over. */
+export function partFiles(
+  previous: ViewEntry | null,
+  isTouched: (range: DayRange) => boolean,
+): { kept: ViewFile[]; touched: ViewFile[] } {
+  const files = previous?.files ?? []
+  const touched = new Set(files.filter((file) => isTouched(rangeOf(file))))
+  return { kept: files.filter((file) => !touched.has(file)), touched: [...touched] }
 }
 
 /** The entry of a view made of carried and written files. */
@@ -224,7 +290,7 @@ export function viewDraft(
   job: string,
   publishedMs: number,
 ): ViewDraft {
-  const files = [...kept, ...written].sort((a, b) => dayStart(a.day) - dayStart(b.day))
+  const files = [...kept, ...written].sort((a, b) => dayStart(a.from_day) - dayStart(b.from_day))
   return {
     ...view,
     definition_hash: metric.hash,
@@ -237,12 +303,12 @@ export function viewDraft(
   }
 }
 
-/** Days in runs of at most {@link CHUNK_EVENTS} events. */
-function chunksOf(days: readonly { from: number; events: number }[]): Chunk[] {
+/** Days in runs of at most `eventsMax` events. */
+function chunksOf(days: readonly { from: number; events: number }[], eventsMax: number): Chunk[] {
   const runs: { from: number; events: number }[][] = []
   let events = Number.POSITIVE_INFINITY
   for (const day of days) {
-    if (events + day.events > CHUNK_EVENTS) {
+    if (events + day.events > eventsMax) {
       runs.push([])
       events = 0
     }
@@ -253,6 +319,6 @@ function chunksOf(days: readonly { from: number; events: number }[]): Chunk[] {
     const from = run[0]!.from
     const until = run.at(-1)!.from + DAY_MS
     const complete = (until - from) / DAY_MS === run.length
-    return { from, until, days: complete ? null : run.map((day) => day.from) }
+    return { from, until, days: complete ? null : run.map((day) => day.from), isWhole: false }
   })
 }

@@ -189,7 +189,7 @@ async function changed(lake: MemoryLake, view: ViewDraft, select: string): Promi
   await db.run(`COPY (WITH t AS (SELECT * FROM read_parquet(${sqlText(`${lake.root}/${file.path}`)})), one AS (SELECT * FROM t ORDER BY window_from, d_shop LIMIT 1)
     ${select}) TO ${sqlText(temporary)} (FORMAT parquet)`)
   db.close()
-  const path = `views/changed/${file.day}.parquet`
+  const path = `views/changed/${file.from_day}.parquet`
   lake.damage(path, null)
   const published = await lake.publishFile(temporary, path)
   return { ...view, files: [{ ...file, ...published, path }, ...view.files.slice(1)] }

@@ -20,6 +20,7 @@ import { fileList, verifyFiles } from '../archive-input.ts'
 import { archiveAt } from '../await-cut.ts'
 import type { BatchDeps } from '../deps.ts'
 import { type ViewColumn, viewColumns } from '../sql-types.ts'
+import { commonRanges, type DayRange, rangeOf } from '../view-blocks.ts'
 import { buildViews, withDuckDb } from './build-view.ts'
 import { streamViewAt } from './stream-view.ts'
 
@@ -82,14 +83,14 @@ export async function compareViews(
   const columns = viewColumns(metric.layout)
   const measures = measuresOf(columns)
   await verifyFiles(deps.lake, [...arms.sql.files, ...arms.stream.files], job.signal)
-  const days = [...new Set([...arms.sql.files, ...arms.stream.files].map((file) => file.day))].sort()
+  const ranges = commonRanges([...arms.sql.files, ...arms.stream.files].map(rangeOf))
   return withDuckDb(deps, job, async (db) => {
     let groups = 0
     let different = 0
     const differences: DriftDifference[] = []
-    for (const [at, day] of days.entries()) {
-      await job.progress(at / days.length)
-      await db.run(`CREATE OR REPLACE TEMP TABLE compared AS ${comparison(deps, columns, arms, day)}`)
+    for (const [at, range] of ranges.entries()) {
+      await job.progress(at / ranges.length)
+      await db.run(`CREATE OR REPLACE TEMP TABLE compared AS ${comparison(deps, columns, arms, range)}`)
       const changed = measures.map(
         (measure) =>
           `(rows_a <> 1 OR rows_b <> 1 OR ${measure.columns.map((name) => `"a_${name}" IS DISTINCT FROM "b_${name}"`).join(' OR ')})`,
@@ -119,17 +120,18 @@ async function listed(
   return rows.flatMap((row) => differencesOf(differing(row, columns)))
 }
 
-/** Both arms of one day, side by side: keys, rows per arm, and the combined columns of each. */
+/** Both arms of some days, side by side: keys, rows per arm, and the combined columns of each. */
 function comparison(
   deps: BatchDeps,
   columns: readonly ViewColumn[],
   arms: { sql: ViewDraft; stream: ViewDraft },
-  day: string,
+  range: DayRange,
 ): string {
   const keys = columns.filter(({ role }) => role === 'key').map(({ name }) => `"${name}"`)
   const values = columns.filter(({ combine }) => combine !== null)
   const side = (view: ViewDraft, arm: number): string[] => {
-    const paths = view.files.filter((file) => file.day === day).map((file) => file.path)
+    const inRange = view.files.filter((file) => rangeOf(file).from >= range.from && rangeOf(file).until <= range.until)
+    const paths = inRange.map((file) => file.path)
     const list = columns.map(({ name, type }) => `CAST("${name}" AS ${type}) AS "${name}"`).join(', ')
     return paths.length === 0
       ? []

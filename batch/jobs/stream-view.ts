@@ -4,8 +4,10 @@
  *
  *   previous stream view (cut j) ⊕ sealed epochs in [j, k) per partition, without hole ─▶ view at cut k
  *
- * A pure function of what is sealed; published by one manifest entry. Days that no partial touches are carried over.
+ * A pure function of what is sealed; published by one manifest entry. Files whose days no partial touches are carried over.
  */
+
+import { floorTo } from '#core/time.ts'
 import type { DuckDb } from '#io/duckdb.ts'
 import { OperatingError } from '#io/errors.ts'
 import type { JobContext } from '#io/ports.ts'
@@ -17,8 +19,9 @@ import { fileList, verifyFiles } from '../archive-input.ts'
 import type { BatchDeps } from '../deps.ts'
 import { readSealed, rememberSealed, type SealedRange, type Tiling, tablesOf, tile } from '../sealed.ts'
 import { columnNames, type ViewColumn, viewColumns } from '../sql-types.ts'
-import { createViewTable, dayName, type ViewFile, writeDays } from '../view-files.ts'
-import { isBase, viewDraft, withDuckDb } from './build-view.ts'
+import { DAY_MS, FILE_ROWS, rangeOf } from '../view-blocks.ts'
+import { createViewTable, type ViewFile, writeFiles } from '../view-files.ts'
+import { isBase, partFiles, viewDraft, withDuckDb } from './build-view.ts'
 
 const POLL_MS = 500
 type Whole = Extract<Tiling, { kind: 'whole' }>
@@ -47,8 +50,16 @@ export async function streamViewAt(
     const view = { metric: metric.name, arm: 'stream' as const, generation: metric.generation, cut: at.cut }
     const columns = viewColumns(metric.layout)
     const { kept, merged } = await mergeInto(deps, db, metric, columns, sealed.epochs, previous, job)
-    const written = await writeDays(db, deps.lake, view, columns, merged, (done) => job.progress(0.2 + 0.8 * done))
-    const draft = viewDraft(view, metric, at, kept, written, job.id, deps.clock.now())
+    const { files } = await writeFiles(db, deps.lake, {
+      view,
+      columns,
+      table: merged,
+      there: kept.map(rangeOf),
+      until: Number.POSITIVE_INFINITY,
+      rowsMax: deps.limits?.fileRows ?? FILE_ROWS,
+      onFile: (done) => job.progress(0.2 + 0.8 * done),
+    })
+    const draft = viewDraft(view, metric, at, kept, files, job.id, deps.clock.now())
     const published = await publishView(deps.lake, draft)
     if (published.cut !== at.cut) return draft
     await rememberSealed(deps.log, metric, sealed.marks)
@@ -96,7 +107,7 @@ function attempt<T>(work: () => T): T | { readonly failed: unknown } {
   }
 }
 
-/** Combines the partials with the previous view's rows of the same days; returns the table and the files that stay. */
+/** Combines the partials with the previous view's rows in the files of the same days; returns the table and the files that stay. */
 async function mergeInto(
   deps: BatchDeps,
   db: DuckDb,
@@ -109,8 +120,10 @@ async function mergeInto(
   await createViewTable(db, 'sealed', columns, null)
   await appendPartials(db, 'sealed', tablesOf(epochs, metric), () => job.progress(0.1))
   const windows = await db.query('SELECT DISTINCT window_from AS w FROM sealed')
-  const touched = new Set(windows.map((row) => dayName(Number(row['w']))))
-  const before = previous === null ? [] : previous.files.filter((file) => touched.has(file.day))
+  const days = [...new Set(windows.map((row) => floorTo(Number(row['w']), DAY_MS)))]
+  const { kept, touched: before } = partFiles(previous, (range) =>
+    days.some((day) => day >= range.from && day < range.until),
+  )
   await verifyFiles(deps.lake, before, job.signal)
   const names = columnNames(columns)
   const old =
@@ -121,7 +134,7 @@ async function mergeInto(
           before.map((file) => file.path),
         )}, hive_partitioning = false)`
   await createViewTable(db, 'merged', columns, combineSql(columns, `SELECT ${names} FROM sealed${old}`))
-  return { kept: previous === null ? [] : previous.files.filter((file) => !touched.has(file.day)), merged: 'merged' }
+  return { kept, merged: 'merged' }
 }
 
 /** The monoid's combine as SQL: sums add, extremes compare, keys with null are equal. */

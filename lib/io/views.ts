@@ -19,11 +19,15 @@ const CONFLICTS_MAX = 5
 /** Folder of a metric's manifest chain. */
 export const viewManifest = (metric: string, arm: ViewArm): string => `views/${metric}/${arm}/manifest`
 
-/** Path of one day's file. */
+/** Folder of the files of one generation. */
+const viewFolder = (view: { metric: string; arm: ViewArm; generation: string }): string =>
+  `views/${view.metric}/${view.arm}/${view.generation}`
+
+/** Path of the file of some days. */
 export const viewFilePath = (
   view: { metric: string; arm: ViewArm; generation: string; cut: number },
-  day: string,
-): string => `views/${view.metric}/${view.arm}/${view.generation}/${view.cut}/${day}.parquet`
+  days: { from_day: string; until_day: string },
+): string => `${viewFolder(view)}/${view.cut}/${days.from_day}_${days.until_day}.parquet`
 
 const readViewChain = (lake: Lake, metric: string, arm: ViewArm): Promise<Chain<ViewEntry>> =>
   readChain<ViewEntry>(lake, viewManifest(metric, arm))
@@ -41,7 +45,7 @@ export async function latestView(lake: Lake, metric: string, arm: ViewArm): Prom
 /** Whether two views hold the same: cut, generation, and files with their hashes. */
 export function isSameView(a: ViewDraft | ViewEntry, b: ViewDraft | ViewEntry): boolean {
   const files = (view: ViewDraft | ViewEntry): string =>
-    view.files.map((file) => `${file.day} ${file.path} ${file.sha256}`).join('\n')
+    view.files.map((file) => `${file.from_day} ${file.until_day} ${file.path} ${file.sha256}`).join('\n')
   return (
     a.cut === b.cut && a.generation === b.generation && a.definition_hash === b.definition_hash && files(a) === files(b)
   )

@@ -98,6 +98,8 @@ export interface SqlInput {
   readonly relation: string
   /** Only windows whose start lies in [from, until); null = all. UTC ms. */
   readonly windows: { readonly from: number; readonly until: number } | null
+  /** False leaves the rows in any order, for who sorts them himself; default: by window and dimensions. */
+  readonly ordered?: boolean
 }
 
 /** One thing wrong with a definitions directory. Line and column are 1-based; null when the file as a whole is meant. */

@@ -63,7 +63,7 @@ export function toSql(metric: BoundMetric, policy: SqlPolicy, input: SqlInput): 
     `  FROM (SELECT ${inner.join(', ')} FROM ${input.relation}`,
     `    WHERE ${conditions.join(' AND ')})`,
     `  GROUP BY ${keys.join(', ')})`,
-    `ORDER BY ${keys.map((key) => `${key} NULLS FIRST`).join(', ')}`,
+    ...(input.ordered === false ? [] : [`ORDER BY ${keys.map((key) => `${key} NULLS FIRST`).join(', ')}`]),
   ].join('\n')
 }
 

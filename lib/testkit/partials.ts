@@ -252,7 +252,7 @@ export async function publishSmallView(
     `COPY (SELECT window_from::BIGINT window_from, d_g::VARCHAR d_g, n_n::BIGINT n_n, s_n::BIGINT s_n, s_s::DECIMAL(38,0) s_s,
       lo_v::BIGINT lo_v, hi_v::BIGINT hi_v, late::BIGINT late FROM (VALUES ${rows.join(', ')}) t(${names})) TO ${sqlText(temporary)} (FORMAT parquet)`,
   )
-  const path = `views/small/sql/${SMALL_GENERATION}/${view.cut}/1970-01-01.parquet`
+  const path = `views/small/sql/${SMALL_GENERATION}/${view.cut}/1970-01-01_1970-01-02.parquet`
   const { sha256, bytes } = await deps.lake.publishFile(temporary, path)
   return publishView(deps.lake, {
     metric: 'small',
@@ -262,7 +262,7 @@ export async function publishSmallView(
     cut: view.cut,
     offsets: view.offsets,
     watermark: view.watermark,
-    files: [{ day: '1970-01-01', path, sha256, bytes, rows: rows.length }],
+    files: [{ from_day: '1970-01-01', until_day: '1970-01-02', path, sha256, bytes, rows: rows.length }],
     rows: rows.length,
     job: null,
     published_ms: 0,

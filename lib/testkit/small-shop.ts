@@ -363,8 +363,13 @@ function partialsOf(metric: MetricDefinition, placed: readonly Placed[]): Partia
   return tableOf(metric.layout, rows)
 }
 
-/** A seeded day or two of sales over two partitions with a barrier every few records; ids repeat, events are late. */
-export function randomShop(random: () => number, epochs: number, startMs = Date.UTC(2026, 0, 5)): ShopRecord[][] {
+/** A seeded day or two (or `spanMs`) of sales over two partitions with a barrier every few records; ids repeat, events are late. */
+export function randomShop(
+  random: () => number,
+  epochs: number,
+  startMs = Date.UTC(2026, 0, 5),
+  spanMs = 30 * HOUR_MS,
+): ShopRecord[][] {
   return [0, 1].map((partition) => {
     const records: ShopRecord[] = []
     for (let epoch = 1; epoch <= epochs; epoch++) {
@@ -373,7 +378,7 @@ export function randomShop(random: () => number, epochs: number, startMs = Date.
         const number = Math.floor(random() * epochs * 4)
         records.push({
           id: `${partition}-${createHash('sha256').update(String(number)).digest('hex').slice(0, 8)}`,
-          time: startMs + Math.floor((epoch / epochs) * 30 * HOUR_MS + (random() - 0.6) * 8 * HOUR_MS),
+          time: startMs + Math.floor((epoch / epochs) * spanMs + (random() - 0.6) * (spanMs / 30) * 8),
           shop: random() < 0.15 ? null : `s${Math.floor(random() * 3)}`,
           cents: random() < 0.15 ? null : Math.floor((random() - 0.3) * 5_000),
           ...(random() < 0.05 ? { kind: 'quarantined' as const } : {}),
