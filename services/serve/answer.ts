@@ -15,6 +15,7 @@ import { type RollupRows, rollUp } from '#core/rollup.ts'
 import { NO_WATERMARK } from '#core/time.ts'
 import { ERRORS, type ErrorCode, OperatingError } from '#io/errors.ts'
 import type { MetricDefinition } from '#metrics/definition.ts'
+import { firstOf } from './first-of.ts'
 import type { Layer, MetricQuery } from './request.ts'
 import type { BatchLayer, ServedMetric } from './served-metric.ts'
 
@@ -68,10 +69,8 @@ export function computeAnswer(served: ServedMetric, query: MetricQuery, batch: B
   const rowsMax = everyRowCounts ? query.limit : LIMITS.answerRows
   const rows = rollUp(layout, groups, layers, { ...query, rowsMax })
   if (rows === null) throw tooWide(rowsMax)
-  const finalities: Finality[] = []
-  const picked: number[] = []
-  for (let row = 0; row < rows.count; row++) {
-    const finality = finalityOf({
+  const finality = (row: number): Finality =>
+    finalityOf({
       until: rows.from[row]! + query.grainMs,
       allowedLatenessMs: definition.allowedLatenessMs,
       watermark,
@@ -79,26 +78,33 @@ export function computeAnswer(served: ServedMetric, query: MetricQuery, batch: B
       late: rows.cells[row * layout.width + layout.late]!,
       speed: rows.speed[row] === 1,
     })
-    finalities.push(finality)
-    if (reaches(finality, query.minFinality)) picked.push(row)
+  const picked: number[] = []
+  for (let row = 0; row < rows.count; row++) {
+    if (query.minFinality === 'provisional' || reaches(finality(row), query.minFinality)) picked.push(row)
   }
   if (query.order === null && picked.length > query.limit) throw tooWide(query.limit)
   const byPlace = placeOrder(rows, query, (group, dimension) => groups.valueOf(group, dimension))
-  picked.sort(query.order === null ? byPlace : valueOrder(rows, query.order, definition, byPlace))
-  const wanted = picked.slice(0, query.limit)
+  const order = query.order === null ? byPlace : valueOrder(rows, query.order, definition, byPlace)
+  const dimensions = query.groupBy.map((at) => ({
+    at,
+    name: layout.dimensions[at]!.name,
+    scale: layout.dimensions[at]!.scale,
+  }))
+  const values = valuesReader(rows, query, definition)
+  const instant = instantTexts()
   return {
-    rows: wanted.map((row) => ({
-      from: new Date(rows.from[row]!).toISOString(),
-      until: new Date(rows.from[row]! + query.grainMs).toISOString(),
-      group: Object.fromEntries(
-        query.groupBy.map((dimension) => {
-          const { name, scale } = layout.dimensions[dimension]!
-          return [name, presentGroup(groups.valueOf(rows.group[row]!, dimension), { name, scale }, query.strings)]
-        }),
-      ),
-      values: valuesOf(rows, row, query, definition),
-      finality: finalities[row]!,
-    })),
+    rows: firstOf(picked, query.limit, order).map((row) => {
+      const group: Record<string, Presented | boolean> = {}
+      for (const dimension of dimensions)
+        group[dimension.name] = presentGroup(groups.valueOf(rows.group[row]!, dimension.at), dimension, query.strings)
+      return {
+        from: instant(rows.from[row]!),
+        until: instant(rows.from[row]! + query.grainMs),
+        group,
+        values: values(row),
+        finality: finality(row),
+      }
+    }),
     envelope: {
       metric: definition.name,
       generation: definition.generation,
@@ -134,27 +140,46 @@ function presentGroup(
   return presented
 }
 
-function valuesOf(
+/** Texts of instants, each made once: most rows of an answer share theirs with others. */
+function instantTexts(): (instant: number) => string {
+  const texts = new Map<number, string>()
+  return (instant) => {
+    let text = texts.get(instant)
+    if (text === undefined) {
+      text = new Date(instant).toISOString()
+      texts.set(instant, text)
+    }
+    return text
+  }
+}
+
+/** Presents the measures that were asked for, row by row. */
+function valuesReader(
   rows: RollupRows,
-  row: number,
   query: MetricQuery,
   { layout, derived }: MetricDefinition,
-): Record<string, Presented> {
-  const at = row * layout.width
-  const values: Record<string, Presented> = {}
-  let doubles: Record<string, number | null> | null = null
-  for (const name of query.measures) {
-    const measure = layout.measures.find((one) => one.name === name)
-    if (measure === undefined) {
-      doubles ??= doublesOf(layout.measures, rows.cells, at)
-      values[name] = derived.find((one) => one.name === name)!.evaluate(doubles)
-      continue
+): (row: number) => Record<string, Presented> {
+  const wanted = query.measures.map((name) => ({
+    name,
+    measure: layout.measures.find((one) => one.name === name),
+    computed: derived.find((one) => one.name === name),
+  }))
+  return (row) => {
+    const at = row * layout.width
+    const values: Record<string, Presented> = {}
+    let doubles: Record<string, number | null> | null = null
+    for (const { name, measure, computed } of wanted) {
+      if (measure === undefined) {
+        doubles ??= doublesOf(layout.measures, rows.cells, at)
+        values[name] = computed!.evaluate(doubles)
+        continue
+      }
+      const presented = present(measure, rows.cells, at, query.strings)
+      if (presented === INEXACT) throw inexact(name)
+      values[name] = presented
     }
-    const presented = present(measure, rows.cells, at, query.strings)
-    if (presented === INEXACT) throw inexact(name)
-    values[name] = presented
+    return values
   }
-  return values
 }
 
 const doublesOf = (
