@@ -78,7 +78,7 @@ async function seal(sealed: SealedEpoch): Promise<void> {
 }
 
 /** Rows turned into JSON at a time: bounds memory. */
-const EMIT_ROWS = 50_000
+const EMIT_ROWS = 10_000
 
 let first = true
 let open = engines.size
