@@ -3,8 +3,11 @@ import { openDuckDb, sqlText } from '#io/duckdb.ts'
 import type { StreamDefinition } from '#metrics/definition.ts'
 import type { ArchiveEntry } from '#schemas/archive.ts'
 import { createMemoryLake } from '#testkit/lake-memory.ts'
+import { random, SEED } from '#testkit/runs.ts'
 import { loadShop } from '#testkit/small-shop.ts'
-import { type ArchiveAtCut, type ArchiveFile, archiveRelation, verifyFiles } from './archive-input.ts'
+import { type ArchiveAtCut, type ArchiveFile, archiveRelation, findDuplicates, verifyFiles } from './archive-input.ts'
+
+process.stdout.write(`archive-input: repeat with SEED=${SEED}\n`)
 
 const lake = createMemoryLake()
 afterAll(() => lake.dispose())
@@ -58,5 +61,85 @@ test('[L2] a file that was written before a field existed is read with the defau
   ])
   const none = await archiveRelation(db, lake, stream, archive, [])
   expect(await db.query(`SELECT * FROM ${none}`)).toEqual([])
+  db.close()
+})
+
+interface IdRow {
+  readonly partition: number
+  readonly epoch: number
+  readonly kind: 'event' | 'quarantined' | 'barrier'
+  readonly id: bigint | null
+}
+
+const HORIZON = 2
+const ids: StreamDefinition = {
+  name: 'ids',
+  id: 'id',
+  dedupHorizonEpochs: HORIZON,
+  schema: JSON.stringify({ type: 'record', name: 'Id', fields: [{ name: 'id', type: 'long' }] }),
+  fields: [{ name: 'id', kind: 'int64', nullable: false, precision: 0, scale: 0 }],
+} as unknown as StreamDefinition
+
+/** Duplicates by the rule, in plain code: `partition:offset`. */
+function duplicatesOf(partitions: readonly (readonly IdRow[])[], untils: readonly number[]): string[] {
+  return partitions.flatMap((rows, partition) => {
+    const last = new Map<bigint, number>()
+    return rows.slice(0, untils[partition]).flatMap(({ kind, id, epoch }, offset) => {
+      if (kind !== 'event' || id === null) return []
+      const before = last.get(id)
+      last.set(id, epoch)
+      return before !== undefined && before > epoch - HORIZON ? [`${partition}:${offset}`] : []
+    })
+  })
+}
+
+test('[L3] duplicates among integer ids are found by the rule, near and far apart, distinct or not', async () => {
+  const draw = random(SEED)
+  const db = await openDuckDb({ threads: 1, memoryMb: 128, temporaryDirectory: null })
+  const extremes = [-(2n ** 63n), 2n ** 63n - 1n]
+  for (let run = 0; run < 24; run++) {
+    const distinct = run % 3 === 0
+    const base = [0n, -40n, extremes[1]! - 200n, extremes[0]!][run % 4]!
+    const step = run % 8 === 7 ? 1n << 40n : 1n
+    let next = 0
+    const partitions = [0, 1].map((partition) =>
+      Array.from({ length: 30 }, (_, offset): IdRow => {
+        const kind = offset % 10 === 9 ? 'barrier' : draw() < 0.1 ? 'quarantined' : 'event'
+        const number = BigInt(distinct ? next++ : Math.floor(draw() * 90))
+        return {
+          partition,
+          epoch: Math.floor(offset / 10),
+          kind,
+          id: kind === 'barrier' ? null : base === extremes[0] || step === 1n ? base + number : number * step,
+        }
+      }),
+    )
+    const untils = [30, run % 2 === 0 ? 30 : 20]
+    const files: ArchiveFile[] = []
+    for (const [partition, rows] of partitions.entries()) {
+      for (const first of [0, 15]) {
+        const values = rows.slice(first, first + 15).map(({ epoch, kind, id }, at) => {
+          const place = `${partition}::INTEGER, ${first + at}::BIGINT, ${epoch}::BIGINT, '${kind}'`
+          return `(${place}, 5::BIGINT, NULL::BIGINT, CAST(${id ?? 'NULL'} AS BIGINT))`
+        })
+        const temporary = await lake.temporaryPath()
+        await db.run(`COPY (SELECT * FROM (VALUES ${values.join(', ')}) AS t(_partition, _offset, _epoch, _kind, _event_time, _watermark, id) ORDER BY _offset)
+          TO ${sqlText(temporary)} (FORMAT parquet)`)
+        const path = `ids/${run}-${partition}-${first}.parquet`
+        const file = { path, ...(await lake.publishFile(temporary, path)) }
+        const entry = { file, partition, first_offset: first, next_offset: first + 15 } as ArchiveEntry
+        files.push({ entry, firstEpoch: first === 0 ? 0 : 1, lastEpoch: first === 0 ? 1 : 2 })
+      }
+    }
+    const archive: ArchiveAtCut = { stream: 'ids', cut: 1, offsets: untils, watermark: null, files }
+    const condition = await findDuplicates(db, lake, ids, archive, files)
+    const expected = duplicatesOf(partitions, untils)
+    if (condition === null) expect(expected).toEqual([])
+    else {
+      const rows = await db.query('SELECT p, o FROM duplicates ORDER BY p, o')
+      expect(rows.map(({ p, o }) => `${p}:${o}`)).toEqual(expected)
+      expect(distinct).toBe(false)
+    }
+  }
   db.close()
 })

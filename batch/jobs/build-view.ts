@@ -12,7 +12,7 @@ import { floorTo } from '#core/time.ts'
 import { type DuckDb, openDuckDb } from '#io/duckdb.ts'
 import { OperatingError } from '#io/errors.ts'
 import type { JobContext } from '#io/ports.ts'
-import { publishView, readViews, type ViewDraft } from '#io/views.ts'
+import { publishView, readViews, sweepViews, type ViewDraft } from '#io/views.ts'
 import type { MetricDefinition, StreamDefinition } from '#metrics/definition.ts'
 import type { ViewEntry } from '#schemas/view.ts'
 import {
@@ -37,7 +37,10 @@ export type Days = 'touched' | 'all'
 
 /** What became of one metric. */
 export interface BuiltView {
+  /** What is published: the built view, or the one that has overtaken it. */
   readonly view: ViewEntry
+  /** What was built, at the cut that was asked for. Not published, its files stay only under a cut that the other arm published. */
+  readonly draft: ViewDraft
   /** Days that were recomputed; the others were carried over. */
   readonly days: number
 }
@@ -225,7 +228,9 @@ async function buildOne(
   }
   job.signal.throwIfAborted()
   const draft = viewDraft(view, metric, archive, kept, written, job.id, deps.clock.now())
-  return { view: await publishView(deps.lake, draft), days }
+  const published = await publishView(deps.lake, draft)
+  await sweepViews(deps.lake, published)
+  return { view: published, draft, days }
 }
 
 /** The partials of a chunk's days. */

@@ -70,7 +70,7 @@ async function bothArms(
     })
   }
   const [built] = await buildViews(deps, metric.stream, [metric], { cut: view.cut, days: 'touched' }, job)
-  return { sql: built!.view, stream: view }
+  return { sql: built!.draft, stream: view }
 }
 
 /** Counts over all cells, and the first differences in order of window and group. */

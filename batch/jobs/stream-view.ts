@@ -11,7 +11,7 @@ import { floorTo } from '#core/time.ts'
 import type { DuckDb } from '#io/duckdb.ts'
 import { OperatingError } from '#io/errors.ts'
 import type { JobContext } from '#io/ports.ts'
-import { publishView, readViews, type ViewDraft } from '#io/views.ts'
+import { publishView, readViews, sweepViews, type ViewDraft } from '#io/views.ts'
 import type { MetricDefinition } from '#metrics/definition.ts'
 import type { ViewEntry } from '#schemas/view.ts'
 import { appendPartials } from '../append-partials.ts'
@@ -62,6 +62,7 @@ export async function streamViewAt(
     const draft = viewDraft(view, metric, at, kept, files, job.id, deps.clock.now())
     const published = await publishView(deps.lake, draft)
     if (published.cut !== at.cut) return draft
+    await sweepViews(deps.lake, published)
     await rememberSealed(deps.log, metric, sealed.marks)
     return published
   })

@@ -2,7 +2,9 @@
  * Batch views in the lake: which are published, publishing another one, pointing back. Layout: schemas/view.ts.
  *
  * One manifest entry makes a view visible as a whole, the last entry is the one that is read; older ones stay readable.
- * Within a generation the cut of what is published never goes back, except by a rollback, which says so (law 7).
+ * Within a generation the cut of what is published never goes back, except by a rollback, which says so (law 7). A cut below
+ * the highest one that its generation ever published is published again or never: so files under such a cut that no entry
+ * names are what a failed or overtaken build left, and are swept.
  */
 import type { ViewArm, ViewEntry } from '#schemas/view.ts'
 import { OperatingError } from './errors.ts'
@@ -52,21 +54,51 @@ export function isSameView(a: ViewDraft | ViewEntry, b: ViewDraft | ViewEntry): 
 }
 
 /**
- * Publishes a view by one entry. A view that the chain already ends with is not published twice; one that another writer
- * has overtaken (same generation, later cut) is not published at all, and the entry that is read is returned.
+ * Publishes a view by one entry. A view that the chain already ends with is not published twice; one that was overtaken is
+ * not published at all, and its generation's last entry is returned: a later cut is read now, or was read before a rollback
+ * and this one never was.
  * @throws OperatingError LAKE_DAMAGED, MANIFEST_CONFLICT when other writers were first too often
  */
 export async function publishView(lake: Lake, draft: ViewDraft): Promise<ViewEntry> {
   for (let attempt = 1; ; attempt++) {
     const chain = await readViewChain(lake, draft.metric, draft.arm)
-    const last = chain.entries.at(-1)
-    if (last !== undefined && last.generation === draft.generation) {
-      if (isSameView(last, draft)) return last
-      if (last.cut > draft.cut) return last
-    }
+    const current = chain.entries.at(-1)
+    if (current !== undefined && isSameView(current, draft)) return current
+    const entries = chain.entries.filter(({ generation }) => generation === draft.generation)
+    const last = entries.at(-1)
+    if (last !== undefined && (last.cut > draft.cut || isUnpublishable(entries, draft.cut))) return last
     const entry: ViewEntry = { ...draft, ...nextOf(chain), rollback_of: null }
     if (await append(lake, entry, attempt)) return entry
   }
+}
+
+/** Whether a cut lies below one that was published and was not published itself: then it never will be. */
+const isUnpublishable = (entries: readonly ViewEntry[], cut: number): boolean =>
+  entries.some((entry) => entry.cut > cut) && entries.every((entry) => entry.cut !== cut)
+
+/**
+ * Removes the files of a generation that no view will ever name, and returns how many: those under cuts that cannot be
+ * published any more. Safe beside any writer: such a cut stays one, see {@link publishView}. Files under a cut of the other
+ * arm stay, for drift builds and reads a view there that it does not publish; so do files of other generations, whose
+ * writers may still be at work.
+ * @throws OperatingError LAKE_DAMAGED, LAKE_UNWRITABLE
+ */
+export async function sweepViews(
+  lake: Lake,
+  view: { readonly metric: string; readonly arm: ViewArm; readonly generation: string },
+): Promise<number> {
+  // Listed before the chains are read: a file seen here was begun before any entry that is missed below.
+  const files = await lake.list(viewFolder(view))
+  const own = await readViews(lake, view.metric, view.arm)
+  const other = await readViews(lake, view.metric, view.arm === 'sql' ? 'stream' : 'sql')
+  const entries = own.filter(({ generation }) => generation === view.generation)
+  const named = new Set(own.flatMap((entry) => entry.files.map((file) => file.path)))
+  const orphans = files.filter((path) => {
+    const cut = Number(path.slice(viewFolder(view).length + 1).split('/')[0])
+    return isUnpublishable(entries, cut) && !named.has(path) && other.every((entry) => entry.cut !== cut)
+  })
+  for (const path of orphans) await lake.remove(path)
+  return orphans.length
 }
 
 /**
