@@ -105,7 +105,15 @@ export class TestPlatform {
       config,
       pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: true })),
     )
-    await until('the platform is ready', async () => (await this.get('/readyz')).status === 200)
+    let told = ''
+    const ready = async (): Promise<boolean> => {
+      const { status, text } = await this.get('/readyz')
+      told = text
+      return status === 200
+    }
+    await until('the platform is ready', ready).catch((error: Error) => {
+      throw new Error(`${error.message}: ${told}`)
+    })
   }
 
   /** Stops it gracefully; the directory stays. */
