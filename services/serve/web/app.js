@@ -93,10 +93,13 @@ function showMetrics() {
 }
 
 function showJobs(jobs) {
-  const items = jobs.map(({ id, type, state, progress, eta_ms }) => [id, type, state, Math.round(progress * 100), eta_ms])
-  fill($('jobs'), items, (row, [id, type, jobState, percent, eta]) => {
-    cell(row, id)
+  const items = jobs.map(({ id, type, data, state, progress, eta_ms }) => [
+    id, type, data.metric ?? data.stream ?? '', state, Math.round(progress * 100), eta_ms,
+  ])
+  fill($('jobs'), items, (row, [id, type, of, jobState, percent, eta]) => {
+    cell(row, id.length > 12 ? `${id.slice(0, 12)}…` : id).title = id
     cell(row, type)
+    cell(row, of)
     cell(row, jobState, jobState === 'failed' ? 'bad' : jobState === 'completed' ? 'good' : '')
     const bar = document.createElement('progress')
     bar.max = 100
