@@ -137,7 +137,7 @@ test('[L3] duplicates among integer ids are found by the rule, near and far apar
     if (condition === null) expect(expected).toEqual([])
     else {
       const rows = await db.query('SELECT p, o FROM duplicates ORDER BY p, o')
-      expect(rows.map(({ p, o }) => `${p}:${o}`)).toEqual(expected)
+      expect(rows.map(({ p, o }) => `${Number(p)}:${Number(o)}`)).toEqual(expected)
       expect(distinct).toBe(false)
     }
   }

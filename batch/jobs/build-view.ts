@@ -208,9 +208,9 @@ async function buildOne(
   const written: ViewFile[] = []
   const lent = new Set<ViewFile>()
   let days = 0
-  await createViewTable(db, 'result', columns, null)
   for (const [at, chunk] of chunks.entries()) {
-    await insertViewRows(db, 'result', columns, await chunkSql(deps, db, archive, metric, unique, chunk))
+    const add = at === 0 ? createViewTable : insertViewRows
+    await add(db, 'result', columns, await chunkSql(deps, db, archive, metric, unique, chunk))
     const lending = touched.filter((file) => !lent.has(file) && overlap(rangeOf(file), chunk))
     for (const file of lending) lent.add(file)
     if (lending.length > 0) await insertViewRows(db, 'result', columns, otherDays(deps, columns, lending, chunks))
@@ -247,8 +247,7 @@ async function chunkSql(
   if (chunk.days !== null) conditions.push(`${daySql(metric)} IN (${chunk.days.join(', ')})`)
   const condition = conditions.length === 0 ? null : conditions.join(' AND ')
   const relation = await archiveRelation(db, deps.lake, metric.stream, archive, files, condition)
-  const windows = { from: chunk.from, until: chunk.until }
-  return metric.toSql({ relation, windows, ordered: false })
+  return metric.toSql({ relation, windows: chunk.isWhole ? null : chunk, ordered: false })
 }
 
 /** The rows of previous files for the days that are not recomputed. */
