@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pino from 'pino'
+import { systemClock } from '#io/clock.ts'
 import { loadConfig } from '#io/config.ts'
 import type { JobType, JobView } from '#io/ports.ts'
 import type { DriftReport } from '#schemas/drift.ts'
@@ -262,8 +263,8 @@ export class TestPlatform {
 
 /** Asks until it is true. @throws Error naming what did not come about */
 export async function until(what: string, ask: () => Promise<boolean>): Promise<void> {
-  const begun = performance.now()
-  while (performance.now() - begun < PATIENCE_MS) {
+  const begun = systemClock.monotonic()
+  while (systemClock.monotonic() - begun < PATIENCE_MS) {
     if (await ask()) return
     await sleep(25)
   }
