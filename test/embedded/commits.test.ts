@@ -9,7 +9,7 @@ import { startForTest, type TestPlatform } from '#testkit/embedded.ts'
 import { cellsBySql, cellsOf, dataSet, differences, openOriginal, sendRange, total, wholeAnswer } from './data-set.ts'
 
 const ROWS = 39_490
-/** Commits in the view: a view has a file per day, and these are spread over hundreds of days. */
+/** Commits in the view; they are spread over hundreds of days, which is what a build costs. */
 const VIEWED = 3_000
 const found = dataSet('git_commits_curl', 'commits.parquet')
 const SOURCE = {
