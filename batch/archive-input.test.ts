@@ -132,7 +132,18 @@ test('[L3] duplicates among integer ids are found by the rule, near and far apar
       }
     }
     const archive: ArchiveAtCut = { stream: 'ids', cut: 1, offsets: untils, watermark: null, files }
+    // What was learned of the files at an earlier cut must not mislead the later one.
+    const earlier = [30 - 12, 30 - 15]
+    await findDuplicates(
+      db,
+      lake,
+      ids,
+      { ...archive, offsets: earlier },
+      files.filter(({ entry }) => entry.first_offset < earlier[entry.partition]!),
+    )
     const condition = await findDuplicates(db, lake, ids, archive, files)
+    // Nothing new is found, or found anew, when asked again.
+    expect(await findDuplicates(db, lake, ids, archive, files)).toBe(condition)
     const expected = duplicatesOf(partitions, untils)
     if (condition === null) expect(expected).toEqual([])
     else {

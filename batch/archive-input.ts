@@ -133,6 +133,9 @@ async function filesByColumns(
   return [...groups].map(([names, paths]) => ({ columns: new Set(names.split('\n')), paths }))
 }
 
+/** Files that were found free of duplicates, with the rule. */
+const withoutDuplicates = new Set<string>()
+
 /** Name of the temporary table of duplicates: `p INTEGER, o BIGINT`. */
 const DUPLICATES = 'duplicates'
 
@@ -144,6 +147,9 @@ const BITMAP_SPAN = 2 ** 28
  * them out, or null when there are none. Reads the ids of those files and of the ones before them within the horizon.
  * Steps, because the first ones are cheap: a bitmap that shows that integer ids are all distinct, 64-bit hashes that occur
  * twice, then the exact rule for their rows alone.
+ *
+ * Whether a row is a duplicate depends on earlier offsets of its partition only, and those never change: a file that was
+ * found free of duplicates stays so, and is not looked at again by this process.
  */
 export async function findDuplicates(
   db: DuckDb,
@@ -154,7 +160,28 @@ export async function findDuplicates(
 ): Promise<string | null> {
   const horizon = stream.dedupHorizonEpochs
   if (horizon === null || stream.id === null || files.length === 0) return null
-  const read = withHorizon(archive.files, files, horizon)
+  const keyOf = ({ entry: { file } }: ArchiveFile) =>
+    `${lake.root}\n${file.path}\n${file.sha256}\n${stream.id}\n${horizon}`
+  const unknown = files.filter((file) => !withoutDuplicates.has(keyOf(file)))
+  if (unknown.length === 0) return null
+  const read = withHorizon(archive.files, unknown, horizon)
+  const condition = await duplicatesIn(db, lake, { ...stream, id: stream.id }, archive, read, horizon)
+  if (condition === null) {
+    for (const file of unknown) {
+      if (file.entry.next_offset <= archive.offsets[file.entry.partition]!) withoutDuplicates.add(keyOf(file))
+    }
+  }
+  return condition
+}
+
+async function duplicatesIn(
+  db: DuckDb,
+  lake: Lake,
+  stream: StreamDefinition & { readonly id: string },
+  archive: ArchiveAtCut,
+  read: readonly ArchiveFile[],
+  horizon: number,
+): Promise<string | null> {
   if (await hasDistinctIds(db, lake, stream, read)) return null
   const id = sqlName(stream.id)
   const events = await archiveRelation(db, lake, stream, archive, read, `_kind = 'event' AND ${id} IS NOT NULL`)
