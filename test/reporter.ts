@@ -12,7 +12,7 @@ export default class Summary {
         if (result.state === 'passed' || result.state === 'failed') counts[result.state]++
         else {
           counts.skipped++
-          const reason = result.state === 'skipped' && result.note !== undefined ? result.note : 'see its title'
+          const reason = result.state === 'skipped' && result.note !== undefined ? result.note : 'as its title says'
           process.stdout.write(`skipped: ${module.relativeModuleId} › ${test.fullName}: ${reason}\n`)
         }
       }

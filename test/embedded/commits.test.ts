@@ -32,7 +32,7 @@ const lateBySql = async (original: DuckDb, window: string, lateness: string): Pr
   return row!['late'] as number
 }
 
-describe.skipIf(found.skip !== null)('own data: commits of curl', () => {
+describe.skipIf(found.skip !== null)(`own data: commits of curl${found.skip === null ? '' : ` (${found.skip})`}`, () => {
   let original: DuckDb
   let platform: TestPlatform
 

@@ -42,7 +42,7 @@ const bucketed = (
 ) => `SELECT epoch_ms(time_bucket(INTERVAL '${bucket}', InvoiceDate)) AS at, count(*) AS lines,
     (sum(value) * 0.001::DECIMAL(4,3))::DECIMAL(38,3) AS revenue FROM ${LINES} GROUP BY ALL`
 
-describe.skipIf(found.skip !== null)('own data: online retail', () => {
+describe.skipIf(found.skip !== null)(`own data: online retail${found.skip === null ? '' : ` (${found.skip})`}`, () => {
   let original: DuckDb
   let platform: TestPlatform
   const middle = 300_000

@@ -38,7 +38,7 @@ const ORACLES = {
   },
 }
 
-describe.skipIf(found.skip !== null)('own data: wikipedia edits', () => {
+describe.skipIf(found.skip !== null)(`own data: wikipedia edits${found.skip === null ? '' : ` (${found.skip})`}`, () => {
   let original: DuckDb
   let platform: TestPlatform
 
