@@ -27,6 +27,11 @@ export interface LogStore {
 
 /** How long a writer waits for the other threads' transactions. */
 const BUSY_MS_MAX = 30_000
+/**
+ * Bytes of the file that each connection maps. Mapped pages count as resident memory, once per connection, so a large mapping
+ * lets the process grow with the log; what lies beyond is read into the caches below.
+ */
+const MAPPED_BYTES = 32 * 1024 * 1024
 const SQLITE_BUSY = 5
 const SQLITE_FULL = 13
 
@@ -60,7 +65,7 @@ function connect(directory: string, durability: 'fsync' | 'os'): DatabaseSync {
     PRAGMA synchronous = ${durability === 'fsync' ? 'FULL' : 'NORMAL'};
     PRAGMA wal_autocheckpoint = 2000;
     PRAGMA journal_size_limit = 67108864;
-    PRAGMA mmap_size = 1073741824;
+    PRAGMA mmap_size = ${MAPPED_BYTES};
     PRAGMA cache_size = -16384;
   `)
   db.exec(SCHEMA)
