@@ -32,61 +32,64 @@ const lateBySql = async (original: DuckDb, window: string, lateness: string): Pr
   return row!['late'] as number
 }
 
-describe.skipIf(found.skip !== null)(`own data: commits of curl${found.skip === null ? '' : ` (${found.skip})`}`, () => {
-  let original: DuckDb
-  let platform: TestPlatform
+describe.skipIf(found.skip !== null)(
+  `own data: commits of curl${found.skip === null ? '' : ` (${found.skip})`}`,
+  () => {
+    let original: DuckDb
+    let platform: TestPlatform
 
-  beforeAll(async () => {
-    original = await openOriginal(found.path!)
-    platform = await startForTest('test/fixtures/commits')
-  }, 120_000)
-  afterAll(async () => {
-    await platform?.stop()
-    original?.close()
-  })
+    beforeAll(async () => {
+      original = await openOriginal(found.path!)
+      platform = await startForTest('test/fixtures/commits')
+    }, 120_000)
+    afterAll(async () => {
+      await platform?.stop()
+      original?.close()
+    })
 
-  it('[T5][W1][W11] every commit counts once, however late, before and after a build', async () => {
-    await sendRange(platform, original, SOURCE, { from: 0, until: VIEWED })
-    await platform.build('commits_by_component')
-    await sendRange(platform, original, SOURCE, { from: VIEWED, until: 20_000 })
-    await platform.settle('commits')
-    expect(total(cellsOf(await wholeAnswer(platform, 'commits_by_component')), 'commits')).toBe('20000')
-    await sendRange(platform, original, SOURCE, { from: 20_000, until: ROWS })
-    await platform.settle('commits')
-    const answer = await wholeAnswer(platform, 'commits_by_component')
-    expect(answer.envelope.shares.batch).toBeGreaterThan(300)
-    expect(differences(cellsOf(answer), await cellsBySql(original, BY_COMPONENT, ['component']))).toEqual([])
-    expect(total(cellsOf(answer), 'merges')).toBe('24')
-    // A window that was closed and that a late commit changed says so.
-    expect(answer.rows.filter(({ finality }) => finality === 'restated').length).toBeGreaterThan(100)
-    const seconds = cellsOf(await wholeAnswer(platform, 'commits_by_second'))
-    expect(differences(seconds, await cellsBySql(original, BY_SECOND, []))).toEqual([])
-  })
+    it('[T5][W1][W11] every commit counts once, however late, before and after a build', async () => {
+      await sendRange(platform, original, SOURCE, { from: 0, until: VIEWED })
+      await platform.build('commits_by_component')
+      await sendRange(platform, original, SOURCE, { from: VIEWED, until: 20_000 })
+      await platform.settle('commits')
+      expect(total(cellsOf(await wholeAnswer(platform, 'commits_by_component')), 'commits')).toBe('20000')
+      await sendRange(platform, original, SOURCE, { from: 20_000, until: ROWS })
+      await platform.settle('commits')
+      const answer = await wholeAnswer(platform, 'commits_by_component')
+      expect(answer.envelope.shares.batch).toBeGreaterThan(300)
+      expect(differences(cellsOf(answer), await cellsBySql(original, BY_COMPONENT, ['component']))).toEqual([])
+      expect(total(cellsOf(answer), 'merges')).toBe('24')
+      // A window that was closed and that a late commit changed says so.
+      expect(answer.rows.filter(({ finality }) => finality === 'restated').length).toBeGreaterThan(100)
+      const seconds = cellsOf(await wholeAnswer(platform, 'commits_by_second'))
+      expect(differences(seconds, await cellsBySql(original, BY_SECOND, []))).toEqual([])
+    })
 
-  it('[T3][T4] the late ones are those of the data, to the event', async () => {
-    await platform.barrier('commits')
-    await platform.settle('commits')
-    const late = (metric: string) => platform.series('tidemark_late_events_total', { metric })
-    expect(await late('commits_by_second')).toBe(10_484)
-    const expected = await lateBySql(original, 'day', '7 days')
-    expect(expected).toBeGreaterThan(1_000)
-    expect(await late('commits_by_component')).toBe(expected)
-  })
+    it('[T3][T4] the late ones are those of the data, to the event', async () => {
+      await platform.barrier('commits')
+      await platform.settle('commits')
+      const late = (metric: string) => platform.series('tidemark_late_events_total', { metric })
+      expect(await late('commits_by_second')).toBe(10_484)
+      const expected = await lateBySql(original, 'day', '7 days')
+      expect(expected).toBeGreaterThan(1_000)
+      expect(await late('commits_by_component')).toBe(expected)
+    })
 
-  it('[F1][L1] drift is zero and the archive is whole', async () => {
-    const report = await platform.driftAfterBuild('commits_by_component')
-    expect(report).toMatchObject({ cells_different: 0, unexplained: 0 })
-    expect(report.cells_compared).toBeGreaterThan(300)
-    const { result } = await platform.job('verify', { stream: 'commits', deep: true })
-    expect(JSON.stringify(result)).toContain('"ok":true')
-  })
+    it('[F1][L1] drift is zero and the archive is whole', async () => {
+      const report = await platform.driftAfterBuild('commits_by_component')
+      expect(report).toMatchObject({ cells_different: 0, unexplained: 0 })
+      expect(report.cells_compared).toBeGreaterThan(300)
+      const { result } = await platform.job('verify', { stream: 'commits', deep: true })
+      expect(JSON.stringify(result)).toContain('"ok":true')
+    })
 
-  it('[S1][S5] after a restart the same answers, and the same commits again change nothing', async () => {
-    const before = await wholeAnswer(platform, 'commits_by_component')
-    await platform.restart()
-    expect(await wholeAnswer(platform, 'commits_by_component')).toEqual(before)
-    await sendRange(platform, original, SOURCE, { from: 38_000, until: ROWS })
-    await platform.settle('commits')
-    expect((await wholeAnswer(platform, 'commits_by_component')).rows).toEqual(before.rows)
-  })
-})
+    it('[S1][S5] after a restart the same answers, and the same commits again change nothing', async () => {
+      const before = await wholeAnswer(platform, 'commits_by_component')
+      await platform.restart()
+      expect(await wholeAnswer(platform, 'commits_by_component')).toEqual(before)
+      await sendRange(platform, original, SOURCE, { from: 38_000, until: ROWS })
+      await platform.settle('commits')
+      expect((await wholeAnswer(platform, 'commits_by_component')).rows).toEqual(before.rows)
+    })
+  },
+)
