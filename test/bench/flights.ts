@@ -2,6 +2,7 @@
  * The whole of the real data: 3,000,000 flights fed as fast as the embedded platform takes them, views of all metrics built, every
  * flight accounted for. Then, over the archive that this leaves: the job's own DuckDB work against the bare query (build-view).
  */
+import { rmSync } from 'node:fs'
 import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -35,6 +36,9 @@ const ALL = 3_000_000
 
 /** Directory that a run of `flights` left, for build-view; made on demand. */
 let archived: { directory: string; flights: number; cut: number } | null = null
+process.once('exit', () => {
+  if (archived !== null) rmSync(archived.directory, { recursive: true, force: true })
+})
 
 export const flights: Bench = {
   name: 'flights',

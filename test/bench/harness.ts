@@ -156,8 +156,11 @@ export function printTable(
     },
   })
   for (const row of rows) table.push([...row])
-  process.stdout.write(`\n${heading}\n${table.toString()}\n${notes.map((note) => `  ${note}\n`).join('')}`)
+  process.stdout.write(`\n${heading}\n${table.toString()}\n${notes.map((note) => wrapped(note)).join('')}`)
 }
+
+/** A note in lines of at most 100 columns. */
+const wrapped = (note: string): string => `${note.replace(/(.{1,96})(?:\s+|$)/g, '  $1\n')}`
 
 /** Machine, Node, date, commit: what figures mean nothing without. */
 export function describeMachine(): string {

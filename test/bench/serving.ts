@@ -143,12 +143,7 @@ async function serve(records: number): Promise<Figures> {
   const platform = await BenchPlatform.start({ definitions, env: hourly })
   try {
     const amount = await load(platform, records)
-    const rows = JSON.parse(
-      (await call(`${platform.url}/v1/metrics/by_user/query?group_by=user&limit=1000000`)).text,
-    ) as {
-      rows?: unknown[]
-    }
-    const panes = rows.rows?.length ?? Number.NaN
+    const panes = await seriesOf(platform, 'tidemark_state_entries{service="serve",metric="by_user"}')
     const figures: Record<string, number> = {
       panes,
       ok: (await platform.total('by_user', 'amount')) === amount ? 1 : 0,
