@@ -33,13 +33,7 @@ import {
   vectorFromArray,
 } from 'apache-arrow'
 import { assert } from '#core/assert.ts'
-import {
-  type DictionaryColumn,
-  exactOf,
-  type GroupValue,
-  type PartialLayout,
-  type PartialTable,
-} from '#core/partial.ts'
+import type { DictionaryColumn, GroupValue, PartialLayout, PartialTable } from '#core/partial.ts'
 
 const TWO_32 = 4_294_967_296
 
@@ -299,7 +293,3 @@ function groupValue(
       return value as GroupValue
   }
 }
-
-/** The exact sum of a measure in a row, unscaled; for readers outside the hot path. */
-export const sumOf = (table: PartialTable, row: number, slot: number): bigint =>
-  exactOf(table.cells, row * table.layout.width + slot + 1)

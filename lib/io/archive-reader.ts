@@ -105,10 +105,6 @@ export async function archivedStreams(lake: Lake): Promise<string[]> {
 export const barriersOf = (entries: readonly ArchiveEntry[]): ArchivedBarrier[] =>
   entries.flatMap((entry) => entry.barriers)
 
-/** Exclusive bounds of the archive per partition: what has been archived. */
-export const archivedOffsets = (entries: ArchiveEntries): number[] =>
-  entries.map((partition) => partition.at(-1)?.next_offset ?? 0)
-
 /**
  * The cut `barrierId`, as exclusive offsets per partition; null while some partition has not archived that barrier or has missed
  * it. A partition that was added after the barrier stands at 0. The array is as long as the stream has partitions.

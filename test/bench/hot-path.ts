@@ -7,9 +7,9 @@
  */
 import { fileURLToPath } from 'node:url'
 import type { DeadRecord } from '#core/outcome.ts'
+import { exactOf } from '#core/partial.ts'
 import { allocateChunk, compileProjector, resetChunk } from '#format/avro-projector.ts'
 import { encodeBarrier } from '#format/barrier.ts'
-import { sumOf } from '#format/partials-arrow.ts'
 import { openBatch, stampBatch } from '#format/record-batch.ts'
 import { createPartitionEngine, type SealedEpoch } from '#metrics/partition-engine.ts'
 import { encodePublication } from '../../services/speed/publish.ts'
@@ -102,7 +102,7 @@ function isRight(sealed: SealedEpoch, records: number, amount: number): boolean 
     let total = 0n
     for (let row = 0; row < table.count; row++) {
       n += table.cells[row * metric.layout.width + count!.slot]!
-      total += sumOf(table, row, sum!.slot)
+      total += exactOf(table.cells, row * table.layout.width + sum!.slot + 1)
     }
     return refused === null && n === records && total === BigInt(amount)
   })
