@@ -1,10 +1,10 @@
 /** Goal: presented numbers are exact or refused. Method: examples at the edges, and random fractions against a second way of rounding. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { SEED } from '#testkit/runs.ts'
 import { type AggregateKind, layoutOf, writeExact, writeZero } from './partial.ts'
 import { decimalText, divideNearest, INEXACT, present, presentDouble, presentExact } from './present.ts'
 
-const SEED = Number(process.env['SEED'] ?? Math.trunc(performance.timeOrigin) % 1_000_000)
 console.info(`SEED=${SEED}`)
 
 const measure = (kind: AggregateKind, scale = 0, float = false) => {

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import avro from 'avsc'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { SEED } from '#testkit/runs.ts'
 import { checkCompatibility, parseAvro, parsingCanonicalForm, printAvro } from './avro-compatibility.ts'
 import { SchemaProblem } from './avro-schema.ts'
 
@@ -106,7 +107,7 @@ describe('checkCompatibility', () => {
         })),
       ),
     )
-    const seed = Number(process.env['SEED'] ?? 20_260_101)
+    const seed = SEED
     let allowed = 0
     fc.assert(
       fc.property(schema, schema, (reader, writer) => {
@@ -233,7 +234,7 @@ describe('parseAvro', () => {
   })
 
   it('[R1] throws nothing but SchemaProblem on any JSON', () => {
-    const seed = Number(process.env['SEED'] ?? 20_260_101)
+    const seed = SEED
     fc.assert(
       fc.property(fc.oneof(fc.json(), fc.string()), (input) => {
         try {

@@ -8,10 +8,10 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { allocateColumn, CHUNK_ROWS, type Column, type ColumnKind } from '#core/columns.ts'
 import { type DuckDb, openDuckDb } from '#io/duckdb.ts'
+import { SEED } from '#testkit/runs.ts'
 import type { ParquetColumn } from './parquet-column.ts'
 import { createParquetWriter, ROW_GROUP_ROWS } from './parquet-writer.ts'
 
-const SEED = Number(process.env['SEED'] ?? 1)
 /** Mulberry32: doubles in [0, 1). */
 const generator = (seed: number) => () => {
   seed = (seed + 0x6d2b79f5) | 0

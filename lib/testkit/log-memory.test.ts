@@ -5,10 +5,11 @@ import { createVirtualClock } from './clock-virtual.ts'
 import { labelledBatch } from './labelled-batch.ts'
 import { describeEventLog, readRecords, recordsOf, valuesOf } from './log-conformance.ts'
 import { type AppendFault, createMemoryLog } from './log-memory.ts'
+import { SEED } from './runs.ts'
 
 describeEventLog('memory', async () => ({ log: createMemoryLog({ clock: systemClock }), dispose: async () => {} }))
 describeEventLog('memory, seeded fetch sizes', async () => ({
-  log: createMemoryLog({ clock: systemClock, seed: Number(process.env['SEED'] ?? 7) }),
+  log: createMemoryLog({ clock: systemClock, seed: SEED }),
   dispose: async () => {},
 }))
 

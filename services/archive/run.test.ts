@@ -27,12 +27,12 @@ import {
 } from '#testkit/archive-fixture.ts'
 import { createMemoryLake, type LakeCall, type MemoryLake } from '#testkit/lake-memory.ts'
 import { createMemoryLog, type MemoryLog } from '#testkit/log-memory.ts'
+import { SEED } from '#testkit/runs.ts'
 import { type Archive, type ArchiveDeps, startArchive } from './run.ts'
 import { verifyArchive } from './verify.ts'
 
 const TOPIC = 'events.flights'
 const T0 = 1_700_000_000_000
-const SEED = Number(process.env['SEED'] ?? 1)
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
 let registry: MemoryRegistry

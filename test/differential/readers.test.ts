@@ -21,7 +21,7 @@ import { formatProblem, loadDefinitions } from '#metrics/load.ts'
 import { compileReader } from '#metrics/to-columns.ts'
 import { toSql } from '#metrics/to-sql.ts'
 import { cellKey, type OracleMetric, type OracleValue, recompute } from '#testkit/oracle.ts'
-import { random, runs } from '#testkit/runs.ts'
+import { isGate, random, runs } from '#testkit/runs.ts'
 import { ExpressionGenerator } from './expressions.ts'
 import { chunkFrom, drawRows, relationFrom, SCHEMA, type SmallRow } from './rows.ts'
 
@@ -124,7 +124,7 @@ describe('expressions', () => {
       }
     }
     expect(compared).toBeGreaterThan(numRuns)
-    expect(refusedByBoth).toBeGreaterThan(0)
+    if (isGate) expect(refusedByBoth).toBeGreaterThan(0)
   })
 })
 

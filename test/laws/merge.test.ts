@@ -12,7 +12,7 @@ import fc from 'fast-check'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { MergeStore } from '#core/merge.ts'
 import type { MetricDefinition } from '#metrics/definition.ts'
-import { random, runs } from '#testkit/runs.ts'
+import { isGate, random, runs } from '#testkit/runs.ts'
 import { divide, partitionHistories, type Reading, type Run, readHistory } from '#testkit/simulator-history.ts'
 import {
   answerOf,
@@ -154,7 +154,7 @@ describe('law 6: merge', () => {
       }),
       runs(100, 'laws/merge in order'),
     )
-    for (const count of Object.values(seen)) expect(count).toBeGreaterThan(0)
+    if (isGate) for (const count of Object.values(seen)) expect(count).toBeGreaterThan(0)
   })
 
   test('[Q3] [D1] in any order at all every answer is exact for its offsets, or refused by a code; with everything there it is given', () => {
@@ -210,7 +210,7 @@ describe('law 6: merge', () => {
       }),
       runs(120, 'laws/merge any order'),
     )
-    for (const count of Object.values(seen)) expect(count).toBeGreaterThan(0)
+    if (isGate) for (const count of Object.values(seen)) expect(count).toBeGreaterThan(0)
   })
 
   test('[Q3] a planted hole in the sealed topic is never answered across: exact before it, refused after it, healed by a view', () => {
@@ -249,7 +249,7 @@ describe('law 6: merge', () => {
       }),
       runs(80, 'laws/merge planted hole'),
     )
-    for (const count of Object.values(seen)) expect(count).toBeGreaterThan(0)
+    if (isGate) for (const count of Object.values(seen)) expect(count).toBeGreaterThan(0)
   })
 })
 
