@@ -34,4 +34,12 @@ export const LIMITS = {
   schemaDepth: 64,
   /** Fields of one registered schema, nested records included. */
   schemaFields: 1_000,
+  /** Symbols of one enum of a registered schema. */
+  schemaSymbols: 10_000,
+  /** Characters of one full name, alias or symbol in a registered schema. */
+  schemaNameChars: 1_024,
+  /** Bytes of a fixed in a registered schema: more than any record batch inflates to. */
+  schemaFixedBytes: 16 * 1024 * 1024,
+  /** Values that one datum of a registered schema must hold at least, and values one default may expand to. */
+  schemaValues: 100_000,
 } as const

@@ -61,7 +61,7 @@ describe('checkCompatibility', () => {
           fields: [
             { name: 'a', type },
             { name: 'b', type: ['null', again] },
-            { name: 'c', type: again },
+            { name: 'c', type: { type: 'array', items: again } },
           ],
         }
       }

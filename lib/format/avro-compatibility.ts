@@ -12,7 +12,8 @@ import { SchemaProblem } from './avro-schema.ts'
 import type { AvroNode, Decimal, EnumNode, FieldNode, FixedNode, RecordNode, UnionNode } from './avro-tree.ts'
 import { parseAvro } from './avro-tree.ts'
 
-export { parsingCanonicalForm, printAvro } from './avro-print.ts'
+export { parsingCanonicalForm } from './avro-fingerprint.ts'
+export { normalizeAvro, printAvro } from './avro-print.ts'
 export { parseAvro } from './avro-tree.ts'
 
 /** Names of Avro's SchemaIncompatibilityType. */

@@ -1,109 +1,197 @@
 /**
- * Prints Avro schemas in two forms: the one the registry stores and compares, with every attribute, and the Parsing
- * Canonical Form of the specification, with only what decides how bytes are read.
+ * Prints Avro schemas as the JVM's Avro library does, character by character: that text is what Confluent's registry
+ * stores, answers and takes the identity of a schema from. Two texts of one schema print alike but for the order of
+ * attributes that Avro does not know; the normalised form orders those too.
+ * Source: the printer of org.apache.avro.Schema 1.12; Confluent's AvroSchemaUtils.toNormalizedString.
  */
-import {
-  type AvroNode,
-  type EnumNode,
-  type FixedNode,
-  type Json,
-  namespaceOf,
-  parseAvro,
-  type RecordNode,
-} from './avro-tree.ts'
+import { isDefault, type Known } from './avro-defaults.ts'
+import { type Json, namespaceOf, numberSource, printDouble, printFloat, printJson, printObject } from './avro-text.ts'
+import type { AvroNode, FieldNode, NamedNode, PlainNode } from './avro-tree.ts'
 
-/**
- * The schema as the registry stores and compares it: every attribute kept, in one order, without white space; names of
- * a definition split into name and namespace, a reference as short as it can be. Two texts of one schema print alike.
- */
-export function printAvro(node: AvroNode): string {
-  return JSON.stringify(toJson(node, '', new Set()))
+/** How a schema is printed; nothing asked for: as it is stored. */
+export interface PrintOptions {
+  /** Types of referenced schemas in full at their first use instead of their names; `format=resolved` of the registry. */
+  readonly resolved?: boolean
+  /** Aliases, other attributes and defaults in one order and one spelling; `normalize=true` of the registry. */
+  readonly normalized?: boolean
 }
 
-/** Attributes with a meaning: printed where they mean something, dropped elsewhere. */
-const RESERVED = new Set('type name namespace doc fields symbols size items values default order aliases'.split(' '))
-
-/** `known` attributes as they stand, then the others by name. */
-function ordered(known: Json, written: Json): Json {
-  const others = Object.keys(written).filter((key) => !RESERVED.has(key))
-  return Object.fromEntries([
-    ...Object.entries(known).filter(([, value]) => value !== undefined),
-    ...others.toSorted().map((key) => [key, written[key]] as const),
-  ])
+/** The schema's text: attributes in one order, no white space, names as short as they can be. */
+export function printAvro(node: AvroNode, options: PrintOptions = {}): string {
+  return print(node, '', { ...options, defined: new Set() })
 }
 
-function toJson(node: AvroNode, namespace: string, defined: Set<string>): unknown {
+/** `printAvro` of the normalised schema: what `normalize=true` registers and looks up. */
+export function normalizeAvro(node: AvroNode): string {
+  return printAvro(node, { normalized: true })
+}
+
+interface Printer extends PrintOptions {
+  readonly defined: Set<string>
+}
+type Attributes = (readonly [string, string])[]
+
+/** Attributes that Avro knows, of a type, an enum, a field: printed where they mean something, dropped elsewhere. */
+const OF_TYPE = new Set('doc fields items name namespace size symbols values type aliases'.split(' '))
+const OF_ENUM = new Set([...OF_TYPE, 'default'])
+const OF_FIELD = new Set('default doc name order type aliases'.split(' '))
+/** Attributes of a logical type, which the normalised form puts first. */
+const LOGICAL = ['logicalType', 'precision', 'scale']
+
+function print(node: AvroNode, namespace: string, printer: Printer): string {
   switch (node.kind) {
     case 'union':
-      return node.branches.map((branch) => toJson(branch, namespace, defined))
+      return `[${node.branches.map((branch) => print(branch, namespace, printer)).join(',')}]`
     case 'array':
-      return ordered({ type: 'array', items: toJson(node.items, namespace, defined) }, node.json)
-    case 'map':
-      return ordered({ type: 'map', values: toJson(node.items, namespace, defined) }, node.json)
+    case 'map': {
+      const items = [node.kind === 'array' ? 'items' : 'values', print(node.items, namespace, printer)] as const
+      return printObject([['type', `"${node.kind}"`], items, ...others(node.json, OF_TYPE, printer)])
+    }
     case 'record':
     case 'enum':
     case 'fixed':
-      return definition(node, namespace, defined)
+      return printNamed(node, namespace, printer)
     default: {
-      const printed = ordered({ type: node.kind }, node.json)
-      return Object.keys(printed).length === 1 ? node.kind : printed
+      const rest = printer.normalized === true ? normalizedPlain(node) : others(node.json, OF_TYPE, printer)
+      return rest.length === 0 ? `"${node.kind}"` : printObject([['type', `"${node.kind}"`], ...rest])
     }
   }
 }
 
-function definition(node: RecordNode | EnumNode | FixedNode, namespace: string, defined: Set<string>): unknown {
-  const own = namespaceOf(node.name)
-  const short = node.name.slice(own === '' ? 0 : own.length + 1)
-  if (defined.has(node.name)) return own === namespace ? short : node.name
-  defined.add(node.name)
-  const { doc, aliases, default: fallback } = node.json
-  const names = { type: node.json['type'], name: short, namespace: own === namespace ? undefined : own, doc }
-  if (node.kind === 'enum') return ordered({ ...names, symbols: node.symbols, default: fallback, aliases }, node.json)
-  if (node.kind === 'fixed') return ordered({ ...names, size: node.size, aliases }, node.json)
-  const fields = node.fields.map(({ name, type, json }) =>
-    ordered(
-      {
-        name,
-        type: toJson(type, own, defined),
-        doc: json['doc'],
-        default: json['default'],
-        order: json['order'] === 'ascending' ? undefined : json['order'],
-        aliases: json['aliases'],
-      },
-      json,
-    ),
+/** Attributes that Avro does not know: as they stand, or by name. */
+function others(json: Json, reserved: ReadonlySet<string>, { normalized = false }: PrintOptions): Attributes {
+  const keys = Object.keys(json).filter((key) => !reserved.has(key))
+  return (normalized ? keys.toSorted() : keys).map((key) => [key, printJson(json[key], normalized)])
+}
+
+/** A valid logical type comes first, its scale only when it is not zero. */
+function normalizedPlain(node: PlainNode): Attributes {
+  return logicalFirst(node.json, isLogical(node) ? LOGICAL : [])
+}
+
+function logicalFirst(json: Json, logical: readonly string[]): Attributes {
+  const decimal = json['logicalType'] === 'decimal'
+  const first = logical.filter(
+    (key) => key === 'logicalType' || (decimal && key in json && (key !== 'scale' || json[key] !== 0)),
   )
-  return ordered({ ...names, fields, aliases }, node.json)
+  const rest = others(json, OF_TYPE, { normalized: true }).filter(([key]) => !first.includes(key))
+  return [...first.map((key) => [key, printJson(json[key])] as const), ...rest]
 }
 
-/**
- * Parsing Canonical Form: what decides how bytes are read and nothing else. Source: Avro specification, "Transforming
- * into Parsing Canonical Form" (PRIMITIVES, FULLNAMES, STRIP, ORDER, STRINGS, INTEGERS, WHITESPACE).
- * @throws SchemaProblem
- */
-export function parsingCanonicalForm(schema: string): string {
-  return canonical(parseAvro(schema), new Set())
+/** Logical types that Avro's JVM library takes for one, by the type they stand on. */
+const LOGICAL_TYPES: Partial<Record<AvroNode['kind'], readonly string[]>> = {
+  bytes: ['decimal', 'big-decimal'],
+  fixed: ['decimal', 'uuid', 'duration'],
+  string: ['uuid'],
+  int: ['date', 'time-millis'],
+  long: 'time-micros timestamp-millis timestamp-micros timestamp-nanos local-timestamp-millis local-timestamp-micros local-timestamp-nanos'.split(
+    ' ',
+  ),
 }
 
-function canonical(node: AvroNode, defined: Set<string>): string {
-  switch (node.kind) {
-    case 'union':
-      return `[${node.branches.map((branch) => canonical(branch, defined)).join(',')}]`
+function isLogical(node: PlainNode | (NamedNode & { kind: 'fixed' })): boolean {
+  const logical = node.json['logicalType']
+  if (LOGICAL_TYPES[node.kind]?.includes(logical as string) !== true) return false
+  if (logical === 'decimal') return node.decimal !== null
+  if (node.kind !== 'fixed') return true
+  return node.size === (logical === 'duration' ? 12 : 16)
+}
+
+/** Names that a type's short name could be taken for. */
+const TYPE_NAMES = new Set(
+  'record enum array map union fixed string bytes int long float double boolean null'.split(' '),
+)
+
+/** A name as short as it can be inside `namespace`. */
+function shortest(name: string, namespace: string): string {
+  const own = namespaceOf(name)
+  const short = own === '' ? name : name.slice(own.length + 1)
+  return own === namespace && !TYPE_NAMES.has(short) ? short : name
+}
+
+function printNamed(node: NamedNode, namespace: string, printer: Printer): string {
+  const { name, json } = node
+  const { normalized = false } = printer
+  if (printer.defined.has(name) || (node.referenced && printer.resolved !== true)) {
+    return `"${shortest(name, namespace)}"`
+  }
+  printer.defined.add(name)
+  const own = namespaceOf(name)
+  const doc = json['doc']
+  const attributes: Attributes = [
+    // The normalised form knows no errors.
+    ['type', `"${json['type'] === 'error' && !normalized ? 'error' : node.kind}"`],
+    ['name', `"${own === '' ? name : name.slice(own.length + 1)}"`],
+  ]
+  if (own !== namespace) attributes.push(['namespace', `"${own}"`])
+  if (typeof doc === 'string' && !(normalized && doc === '')) attributes.push(['doc', printJson(doc)])
+  if (node.kind === 'enum') {
+    attributes.push(['symbols', printJson(node.symbols)])
+    if (node.fallback !== null) attributes.push(['default', printJson(node.fallback)])
+    attributes.push(...others(json, OF_ENUM, printer))
+  } else if (node.kind === 'fixed') {
+    attributes.push(['size', String(node.size)])
+    attributes.push(
+      ...(normalized ? logicalFirst(json, isLogical(node) ? LOGICAL : []) : others(json, OF_TYPE, printer)),
+    )
+  } else {
+    attributes.push(['fields', `[${node.fields.map((field) => printField(field, own, printer)).join(',')}]`])
+    attributes.push(...others(json, OF_TYPE, printer))
+  }
+  const aliases = normalized ? node.aliases.toSorted() : node.aliases
+  if (aliases.length > 0) attributes.push(['aliases', printJson(aliases.map((alias) => shortest(alias, own)))])
+  return printObject(attributes)
+}
+
+function printField(field: FieldNode, namespace: string, printer: Printer): string {
+  const { json, name, type } = field
+  const { normalized = false } = printer
+  const attributes: Attributes = [
+    ['name', `"${name}"`],
+    ['type', print(type, namespace, printer)],
+  ]
+  if (typeof json['doc'] === 'string') attributes.push(['doc', printJson(json['doc'])])
+  if (field.hasDefault) {
+    const value = json['default']
+    attributes.push(['default', normalized ? printValue(type, value, new Map()) : printJson(value)])
+  }
+  const order = String(json['order'] ?? 'ascending').toLowerCase()
+  if (order !== 'ascending') attributes.push(['order', `"${order}"`])
+  const aliases = normalized ? field.aliases.toSorted() : field.aliases
+  if (aliases.length > 0) attributes.push(['aliases', printJson(aliases)])
+  attributes.push(...others(json, OF_FIELD, printer))
+  return printObject(attributes)
+}
+
+/** A default as a value of its type: numbers of float and double print as such, keys of records and maps by name. */
+function printValue(type: AvroNode, value: unknown, known: Known): string {
+  switch (type.kind) {
+    case 'union': {
+      const branch = type.branches.find((candidate) => isDefault(candidate, value, known))
+      return branch === undefined ? printJson(value, true) : printValue(branch, value, known)
+    }
+    case 'double':
+    case 'float': {
+      const number = Number(numberSource(value) ?? value)
+      return type.kind === 'double' ? printDouble(number) : printFloat(number)
+    }
     case 'array':
-      return `{"type":"array","items":${canonical(node.items, defined)}}`
+      return `[${(value as unknown[]).map((item) => printValue(type.items, item, known)).join(',')}]`
     case 'map':
-      return `{"type":"map","values":${canonical(node.items, defined)}}`
-    case 'record':
-    case 'enum':
-    case 'fixed': {
-      if (defined.has(node.name)) return `"${node.name}"`
-      defined.add(node.name)
-      if (node.kind === 'enum') return `{"name":"${node.name}","type":"enum","symbols":${JSON.stringify(node.symbols)}}`
-      if (node.kind === 'fixed') return `{"name":"${node.name}","type":"fixed","size":${node.size}}`
-      const fields = node.fields.map(({ name, type }) => `{"name":"${name}","type":${canonical(type, defined)}}`)
-      return `{"name":"${node.name}","type":"record","fields":[${fields.join(',')}]}`
+      return printObject(sortedEntries(value).map(([key, item]) => [key, printValue(type.items, item, known)]))
+    case 'record': {
+      const types = new Map(type.fields.map((field) => [field.name, field.type]))
+      return printObject(
+        sortedEntries(value).map(([key, item]) => {
+          const inner = types.get(key)
+          return [key, inner === undefined ? printJson(item, true) : printValue(inner, item, known)]
+        }),
+      )
     }
     default:
-      return `"${node.kind}"`
+      return printJson(value)
   }
 }
+
+const sortedEntries = (value: unknown): [string, unknown][] =>
+  Object.entries(value as Json).toSorted(([a], [b]) => (a < b ? -1 : 1))

@@ -1,16 +1,17 @@
 /**
- * Avro schemas of any shape as a tree of types: parse and validate (avro-print.ts prints). The registry and the compatibility checker read
- * it; the hot path never does (see avro-schema.ts for the flat records that metrics compute over).
+ * Avro schemas of any shape as a tree of types: parse and validate (avro-print.ts prints). The registry and the
+ * compatibility checker read it; the hot path never does (see avro-schema.ts for the flat records that metrics compute over).
  *
- * Refused by name: what the Avro specification forbids, and decoder bombs: more than `LIMITS.schemaBytes` of text, types
- * nested beyond `LIMITS.schemaDepth`, more than `LIMITS.schemaFields` fields, arrays whose items take no byte.
- * Numbers keep their source text, so a `long` default beyond 2^53 survives parse and print.
+ * Refused by name: what the Avro specification forbids (names, defaults: avro-defaults.ts), what exceeds `LIMITS.schema*`,
+ * and decoder bombs (avro-bombs.ts). Numbers keep their source text, so a `long` default beyond 2^53 survives parse and print.
  */
 import { LIMITS } from '#core/limits.ts'
+import { refuseBombs } from './avro-bombs.ts'
+import { checkDefaults, type PlacedField } from './avro-defaults.ts'
+import { printAvro } from './avro-print.ts'
 import { SchemaProblem } from './avro-schema.ts'
+import { isObject, type Json, namespaceOf, readJson, show } from './avro-text.ts'
 
-/** A JSON object as it was written. */
-export type Json = Readonly<Record<string, unknown>>
 /** Digits of a valid decimal logical type. */
 export interface Decimal {
   readonly precision: number
@@ -28,6 +29,7 @@ export interface PlainNode {
 /** One field of a record. */
 export interface FieldNode {
   readonly name: string
+  /** Other names that a writer may have used, each once. */
   readonly aliases: readonly string[]
   readonly type: AvroNode
   readonly hasDefault: boolean
@@ -39,6 +41,8 @@ export interface RecordNode {
   readonly name: string
   readonly aliases: readonly string[]
   readonly fields: FieldNode[]
+  /** True when a referenced schema defines it: printed by its name. */
+  readonly referenced: boolean
   readonly json: Json
 }
 /** An enum. `fallback` is its default symbol, or null. */
@@ -48,6 +52,7 @@ export interface EnumNode {
   readonly aliases: readonly string[]
   readonly symbols: readonly string[]
   readonly fallback: string | null
+  readonly referenced: boolean
   readonly json: Json
 }
 /** A fixed of `size` bytes. */
@@ -57,6 +62,7 @@ export interface FixedNode {
   readonly aliases: readonly string[]
   readonly size: number
   readonly decimal: Decimal | null
+  readonly referenced: boolean
   readonly json: Json
 }
 /** An array of `items` or a map with values of `items`. */
@@ -70,78 +76,52 @@ export interface UnionNode {
   readonly kind: 'union'
   readonly branches: readonly AvroNode[]
 }
+/** A type with a full name. */
+export type NamedNode = RecordNode | EnumNode | FixedNode
 /** Any Avro type. One definition is one object, however often it is referred to. */
-export type AvroNode = PlainNode | RecordNode | EnumNode | FixedNode | ListNode | UnionNode
+export type AvroNode = PlainNode | NamedNode | ListNode | UnionNode
 
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 const PLAIN = new Set<string>(['null', 'boolean', 'int', 'long', 'float', 'double', 'bytes', 'string'])
-/** Brackets a schema of the allowed depth needs at most per type (record, fields, field, type), with room for attributes. */
-const JSON_DEPTH_MAX = LIMITS.schemaDepth * 4
-
-/** A number that prints as its source: JSON.rawJSON, which the compiler's library does not know yet. */
-interface RawJson {
-  readonly rawJSON: string
-}
-const { isRawJSON, rawJSON } = JSON as unknown as {
-  readonly isRawJSON: (value: unknown) => value is RawJson
-  readonly rawJSON: (text: string) => RawJson
-}
-const isObject = (value: unknown): value is Json =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawJSON(value)
-
-/** Parses JSON; a number whose shortest spelling is not its source keeps the source. */
-function parseJson(text: string): unknown {
-  if (Buffer.byteLength(text) > LIMITS.schemaBytes) {
-    throw new SchemaProblem(
-      '',
-      `the schema is larger than ${LIMITS.schemaBytes} bytes`,
-      'Split it into several subjects.',
-    )
-  }
-  refuseDeepJson(text)
-  const keepSource = (_key: string, value: unknown, context: { source?: string }): unknown =>
-    typeof value === 'number' && context.source !== undefined && String(value) !== context.source
-      ? rawJSON(context.source)
-      : value
-  try {
-    return JSON.parse(text, keepSource as Parameters<typeof JSON.parse>[1])
-  } catch (error) {
-    throw new SchemaProblem('', `not JSON: ${(error as Error).message}`, 'Write the schema as Avro JSON.')
-  }
-}
-
-/** One pass over the characters: a recursive reader must not be what finds out. Brackets in strings nest nothing. */
-function refuseDeepJson(text: string): void {
-  let depth = 0
-  let quoted = false
-  for (let i = 0; i < text.length; i++) {
-    const c = text[i]
-    if (quoted) {
-      if (c === '\\') i += 1
-      else if (c === '"') quoted = false
-    } else if (c === '"') quoted = true
-    else if (c === '[' || c === '{') {
-      if (++depth > JSON_DEPTH_MAX) throw tooDeep('')
-    } else if (c === ']' || c === '}') depth -= 1
-  }
-}
-
 const tooDeep = (path: string): SchemaProblem =>
   new SchemaProblem(path, `types nest deeper than ${LIMITS.schemaDepth}`, 'Flatten the schema.')
 
 interface Scope {
-  readonly named: Map<string, RecordNode | EnumNode | FixedNode>
+  readonly named: Map<string, NamedNode>
+  /** Names that earlier texts defined: a text may repeat such a definition word for word. */
+  readonly earlier: Set<string>
+  /** Fields whose defaults are checked when every type is complete. */
+  readonly defaults: PlacedField[]
+  /** True while a referenced schema is read. */
+  referenced: boolean
   fields: number
 }
 
 /**
- * Parses and validates a schema.
+ * Parses and validates a schema. `references` are the texts of the schemas it refers to, in order of their dependencies:
+ * every type that they define is known by its full name.
  * @throws SchemaProblem naming the place
  */
-export function parseAvro(text: string): AvroNode {
-  const json = parseJson(text)
-  const node = parseType(json, { path: '', namespace: '', depth: 1 }, { named: new Map(), fields: 0 })
-  refuseEmptyItems(node, new Set())
+export function parseAvro(text: string, references: readonly string[] = []): AvroNode {
+  const scope: Scope = { named: new Map(), earlier: new Set(), defaults: [], referenced: true, fields: 0 }
+  for (const [index, reference] of references.entries()) {
+    try {
+      parseText(reference, scope)
+    } catch (error) {
+      if (!(error instanceof SchemaProblem)) throw error
+      throw new SchemaProblem(error.path, `in referenced schema ${index + 1}: ${error.message}`, error.advice)
+    }
+    for (const name of scope.named.keys()) scope.earlier.add(name)
+  }
+  scope.referenced = false
+  const node = parseText(text, scope)
+  refuseBombs(node)
+  return node
+}
+
+function parseText(text: string, scope: Scope): AvroNode {
+  const node = parseType(readJson(text), { path: '', namespace: '', depth: 1 }, scope)
+  checkDefaults(scope.defaults.splice(0))
   return node
 }
 
@@ -171,11 +151,11 @@ function parseType(json: unknown, place: Place, scope: Scope): AvroNode {
   switch (type) {
     case 'record':
     case 'error':
-      return parseRecord(json, place, scope)
+      return definition(parseRecord, json, place, scope)
     case 'enum':
-      return parseEnum(json, place, scope)
+      return definition(parseEnum, json, place, scope)
     case 'fixed':
-      return parseFixed(json, place, scope)
+      return definition(parseFixed, json, place, scope)
     case 'array':
       return { kind: type, items: parseType(json['items'], inner(place, 'items'), scope), json }
     case 'map':
@@ -216,8 +196,6 @@ function reference(name: string, place: Place, scope: Scope): AvroNode {
 
 const qualified = (name: string, namespace: string): string =>
   name.includes('.') || namespace === '' ? name : `${namespace}.${name}`
-/** What stands before the last dot of a full name; empty without one. */
-export const namespaceOf = (name: string): string => name.slice(0, Math.max(0, name.lastIndexOf('.')))
 const isFullName = (name: unknown): name is string =>
   typeof name === 'string' && name.split('.').every((part) => NAME.test(part))
 
@@ -226,12 +204,13 @@ function namesOf(json: Json, place: Place): { name: string; aliases: string[] } 
   const { name, namespace } = json
   if (!isFullName(name))
     throw problem(place, `not an Avro name: ${show(name)}`, 'Use letters, digits and _, not starting with a digit.')
-  if (namespace !== undefined && namespace !== '' && !isFullName(namespace)) {
+  if (namespace !== undefined && namespace !== null && namespace !== '' && !isFullName(namespace)) {
     throw problem(place, `not an Avro namespace: ${show(namespace)}`, 'Use dot-separated Avro names.')
   }
   const full = qualified(name, typeof namespace === 'string' ? namespace : place.namespace)
   if (PLAIN.has(full)) throw problem(place, `${full} is a primitive type`, 'Choose another name.')
-  return { name: full, aliases: aliasesOf(json, place).map((alias) => qualified(alias, namespaceOf(full))) }
+  const aliases = aliasesOf(json, place).map((alias) => qualified(alias, namespaceOf(full)))
+  return { name: full, aliases: [...new Set(aliases)] }
 }
 
 function aliasesOf(json: Json, place: Place): string[] {
@@ -239,19 +218,42 @@ function aliasesOf(json: Json, place: Place): string[] {
   if (!Array.isArray(aliases) || !aliases.every(isFullName)) {
     throw problem(place, `not a list of Avro names: ${show(aliases)}`, 'Aliases are Avro names.')
   }
-  return aliases
+  return [...new Set(aliases)]
 }
 
-function define<T extends RecordNode | EnumNode | FixedNode>(node: T, place: Place, scope: Scope): T {
-  if (scope.named.has(node.name))
-    throw problem(place, `can't redefine: ${node.name}`, 'Define a type once, then use its name.')
+/**
+ * A definition. What an earlier text defined may be repeated if nothing differs, as two referenced schemas may both hold
+ * a third one; the first definition stands.
+ */
+function definition<T extends NamedNode>(
+  parse: (json: Json, place: Place, scope: Scope) => T,
+  json: Json,
+  place: Place,
+  scope: Scope,
+): NamedNode {
+  const { name } = namesOf(json, place)
+  const known = scope.named.get(name)
+  if (known === undefined || !scope.earlier.has(name)) return parse(json, place, scope)
+  scope.named.delete(name)
+  const again = parse(json, place, scope)
+  if (printAvro(known, { resolved: true }) !== printAvro(again, { resolved: true })) throw redefined(name, place)
+  scope.named.set(name, known)
+  return known
+}
+
+const redefined = (name: string, place: Place): SchemaProblem =>
+  problem(place, `can't redefine: ${name}`, 'Define a type once, then use its name.')
+
+function define<T extends NamedNode>(node: T, place: Place, scope: Scope): T {
+  if (scope.named.has(node.name)) throw redefined(node.name, place)
   scope.named.set(node.name, node)
   return node
 }
 
 function parseRecord(json: Json, place: Place, scope: Scope): RecordNode {
   const names = namesOf(json, place)
-  const record = define<RecordNode>({ kind: 'record', ...names, fields: [], json }, place, scope)
+  const { referenced } = scope
+  const record = define<RecordNode>({ kind: 'record', ...names, fields: [], referenced, json }, place, scope)
   const fields = json['fields']
   if (!Array.isArray(fields)) throw problem(place, `record ${names.name} has no fields`, 'Give "fields" as a list.')
   const seen = new Set<string>()
@@ -265,21 +267,31 @@ function parseRecord(json: Json, place: Place, scope: Scope): RecordNode {
     seen.add(name)
     if (++scope.fields > LIMITS.schemaFields)
       throw problem(at, `more than ${LIMITS.schemaFields} fields`, 'Split the schema.')
-    if (field['order'] !== undefined && !['ascending', 'descending', 'ignore'].includes(field['order'] as string)) {
+    if (field['order'] !== undefined && !/^(ascending|descending|ignore)$/i.test(String(field['order']))) {
       throw problem(at, `unknown order ${show(field['order'])}`, 'Use ascending, descending or ignore.')
     }
     const type = parseType(field['type'], { ...at, path: `${at.path}/type` }, scope)
-    const hasDefault = Object.hasOwn(field, 'default')
-    if (hasDefault && !isDefault(type, field['default'])) {
-      throw problem(
-        at,
-        `invalid default for field ${name}: ${show(field['default'])}`,
-        "Give a default of the field's type.",
-      )
-    }
-    record.fields.push({ name, aliases: aliasesOf(field, at), type, hasDefault, json: field })
+    const node = { name, aliases: aliasesOf(field, at), type, hasDefault: Object.hasOwn(field, 'default'), json: field }
+    record.fields.push(node)
+    if (node.hasDefault) scope.defaults.push({ field: node, path: at.path })
   }
+  refuseSharedAliases(record, place)
   return record
+}
+
+/** An alias that two fields claim, or that another field is named, would leave it open which of them takes the value. */
+function refuseSharedAliases(record: RecordNode, place: Place): void {
+  const owners = new Map(record.fields.map(({ name }) => [name, name]))
+  for (const [index, { name, aliases }] of record.fields.entries()) {
+    for (const alias of aliases) {
+      const owner = owners.get(alias)
+      if (owner !== undefined && owner !== name) {
+        const at = { ...place, path: `${place.path}/fields/${index}/aliases` }
+        throw problem(at, `the alias ${alias} of field ${name} is field ${owner}'s too`, 'Keep it at one field.')
+      }
+      owners.set(alias, name)
+    }
+  }
 }
 
 function parseEnum(json: Json, place: Place, scope: Scope): EnumNode {
@@ -298,17 +310,25 @@ function parseEnum(json: Json, place: Place, scope: Scope): EnumNode {
       'Choose one of the symbols.',
     )
   }
-  return define<EnumNode>({ kind: 'enum', ...names, symbols, fallback: fallback as string | null, json }, place, scope)
+  const { referenced } = scope
+  const node = { kind: 'enum', ...names, symbols, fallback: fallback as string | null, referenced, json } as const
+  return define<EnumNode>(node, place, scope)
 }
 
 function parseFixed(json: Json, place: Place, scope: Scope): FixedNode {
   const names = namesOf(json, place)
   const size = json['size']
-  if (typeof size !== 'number' || !Number.isInteger(size) || size < 0 || size > 2 ** 31 - 1) {
+  if (typeof size !== 'number' || !Number.isInteger(size) || size < 0) {
     throw problem(place, `invalid fixed size: ${show(size)}`, 'Give "size" in bytes.')
   }
+  if (size > LIMITS.schemaFixedBytes) {
+    const message = `a fixed of ${size} bytes is larger than ${LIMITS.schemaFixedBytes} bytes`
+    throw problem(place, message, 'Use bytes, which take what a value needs.')
+  }
   const digitsMax = Math.floor(Math.log10(2) * (8 * size - 1))
-  return define<FixedNode>({ kind: 'fixed', ...names, size, decimal: decimalOf(json, digitsMax), json }, place, scope)
+  const { referenced } = scope
+  const node = { kind: 'fixed', ...names, size, decimal: decimalOf(json, digitsMax), referenced, json } as const
+  return define<FixedNode>(node, place, scope)
 }
 
 function parseUnion(json: readonly unknown[], place: Place, scope: Scope): UnionNode {
@@ -325,91 +345,7 @@ function parseUnion(json: readonly unknown[], place: Place, scope: Scope): Union
   return { kind: 'union', branches }
 }
 
-const INT_MAX = 2n ** 31n - 1n
-const LONG_MAX = 2n ** 63n - 1n
-
-/** Whether `value` is a default of `type`; of a union, any branch may match (specification 1.12). */
-function isDefault(type: AvroNode, value: unknown): boolean {
-  const number = typeof value === 'number' ? String(value) : isRawJSON(value) ? value.rawJSON : null
-  switch (type.kind) {
-    case 'null':
-      return value === null
-    case 'boolean':
-      return typeof value === 'boolean'
-    case 'int':
-    case 'long': {
-      if (number === null || !/^-?\d+$/.test(number)) return false
-      const max = type.kind === 'int' ? INT_MAX : LONG_MAX
-      const exact = BigInt(number)
-      return exact <= max && exact >= -max - 1n
-    }
-    case 'float':
-    case 'double':
-      return number !== null && Number.isFinite(Number(number))
-    case 'string':
-      return typeof value === 'string'
-    case 'bytes':
-      return isLatin1(value)
-    case 'fixed':
-      return isLatin1(value) && value.length === type.size
-    case 'enum':
-      return type.symbols.includes(value as string)
-    case 'array':
-      return Array.isArray(value) && value.every((item) => isDefault(type.items, item))
-    case 'map':
-      return isObject(value) && Object.values(value).every((item) => isDefault(type.items, item))
-    case 'union':
-      return type.branches.some((branch) => isDefault(branch, value))
-    case 'record':
-      return (
-        isObject(value) &&
-        type.fields.every((field) =>
-          Object.hasOwn(value, field.name) ? isDefault(field.type, value[field.name]) : field.hasDefault,
-        )
-      )
-  }
-}
-
-/** Bytes are written one code point per byte. */
-function isLatin1(value: unknown): value is string {
-  if (typeof value !== 'string') return false
-  for (let i = 0; i < value.length; i++) if (value.charCodeAt(i) > 255) return false
-  return true
-}
-
-/** An array of zero-byte items makes millions of values out of five bytes. Map entries have keys and cannot. */
-function refuseEmptyItems(node: AvroNode, seen: Set<AvroNode>): void {
-  if (seen.has(node)) return
-  seen.add(node)
-  switch (node.kind) {
-    case 'array':
-    case 'map':
-      if (node.kind === 'array' && takesNoByte(node.items, new Set())) {
-        throw new SchemaProblem('', 'array items take no byte', 'Use a type that takes at least one byte, or a count.')
-      }
-      refuseEmptyItems(node.items, seen)
-      break
-    case 'union':
-      for (const branch of node.branches) refuseEmptyItems(branch, seen)
-      break
-    case 'record':
-      for (const field of node.fields) refuseEmptyItems(field.type, seen)
-      break
-    default:
-      break
-  }
-}
-
-function takesNoByte(node: AvroNode, above: Set<AvroNode>): boolean {
-  if (node.kind === 'null') return true
-  if (node.kind === 'fixed') return node.size === 0
-  if (node.kind !== 'record' || above.has(node)) return node.kind === 'record'
-  above.add(node)
-  return node.fields.every((field) => takesNoByte(field.type, above))
-}
-
 const problem = (place: Place, message: string, advice: string): SchemaProblem => {
   const at = place.path === '' ? '/' : place.path
   return new SchemaProblem(at, `${message} (at ${at})`, advice)
 }
-const show = (value: unknown): string => (JSON.stringify(value) ?? 'nothing').slice(0, 200)
