@@ -1,14 +1,19 @@
 /**
  * Records of the `_schemas` topic in Confluent's format: JSON keys and values. Compaction works on the key's bytes, so
- * properties stand in Confluent's order.
+ * properties stand in Confluent's order, and what is null or empty is left out (a global setting has no subject at all).
  *
- *   {"keytype":"SCHEMA","subject":s,"version":n,"magic":1}   {"subject":s,"version":n,"id":i,"schema":text,"deleted":b}   null = removed for good
+ *   {"keytype":"SCHEMA","subject":s,"version":n,"magic":1}
+ *       {"subject":s,"version":n,"id":i,"md5":m,"schemaType":t,"references":[{"name":a,"subject":s,"version":n}],
+ *        "metadata":{"tags":{},"properties":{},"sensitive":[]},"ruleSet":{"migrationRules":[],"domainRules":[]},
+ *        "schema":text,"deleted":b}                          null = removed for good; schemaType is left out for AVRO
  *   {"keytype":"DELETE_SUBJECT","subject":s,"magic":0}       {"subject":s,"version":n}     versions up to n are soft deleted
- *   {"keytype":"CONFIG","subject":s|null,"magic":0}          {"compatibilityLevel":level}  null = not set
- *   {"keytype":"MODE","subject":s|null,"magic":0}            {"mode":mode}                 null = not set
+ *   {"keytype":"CLEAR_SUBJECT","subject":s,"magic":0}        {"subject":s}                 soft deleted versions are forgotten
+ *   {"keytype":"CONFIG","subject":s,"magic":0}               {"subject":s,"compatibilityLevel":level,…}  null = not set
+ *   {"keytype":"MODE","subject":s,"magic":0}                 {"subject":s,"mode":mode}     null = not set
  *   {"keytype":"NOOP","magic":0}                             null
  *
- * Other key types and properties of other tools (references, metadata, rules, contexts) are kept or passed over, never an error.
+ * `:.c:s` is subject s of context `.c`; ids are counted per context. Older registries write `"subject":null` in the keys of
+ * global settings: that is read too. Properties this registry does not know are kept and written again, never an error.
  */
 import type { RecordInput } from '#format/record-batch.ts'
 
@@ -25,6 +30,9 @@ export const LEVELS = [
 /** A compatibility level. */
 export type Level = (typeof LEVELS)[number]
 
+/** JSON object out of a record or for one. */
+export type JsonObject = Readonly<Record<string, unknown>>
+
 /** A registered schema under a subject. */
 export interface SchemaVersion {
   readonly subject: string
@@ -33,22 +41,33 @@ export interface SchemaVersion {
   readonly schema: string
   /** `AVRO` unless another tool registered it. */
   readonly schemaType: string
-  /** References of other tools' schemas, as written; empty for ours. */
+  /** References as written: `{ name, subject, version }`. */
   readonly references: readonly unknown[]
+  /** `{ tags, properties, sensitive }`, or null. */
+  readonly metadata: JsonObject | null
+  /** `{ migrationRules, domainRules, encodingRules }`, or null. */
+  readonly ruleSet: JsonObject | null
   /** Soft deleted: no longer listed, still readable by id. */
   readonly deleted: boolean
   /** The whole value as it stood, so that nothing is lost when it is written again. */
-  readonly value: Readonly<Record<string, unknown>>
+  readonly value: JsonObject
 }
 
-/** What a record says. A null subject is the global setting, a null level or mode unsets it. */
+/** Settings of a subject as they stand in the topic; properties of other registries are kept. */
+export interface ConfigValue {
+  readonly compatibilityLevel?: Level
+  readonly [property: string]: unknown
+}
+
+/** What a record says. A null subject is the global setting (or every subject), a null config or mode unsets it. */
 export type RegistryRecord =
   | { readonly kind: 'schema'; readonly version: SchemaVersion }
   | { readonly kind: 'schema-removed'; readonly subject: string; readonly version: number }
   | { readonly kind: 'subject-deleted'; readonly subject: string; readonly version: number }
-  | { readonly kind: 'level'; readonly subject: string | null; readonly level: Level | null }
+  | { readonly kind: 'subject-cleared'; readonly subject: string | null }
+  | { readonly kind: 'config'; readonly subject: string | null; readonly config: ConfigValue | null }
   | { readonly kind: 'mode'; readonly subject: string | null; readonly mode: string | null }
-  | { readonly kind: 'ids-used'; readonly id: number; readonly set: boolean }
+  | { readonly kind: 'ids-used'; readonly context: string; readonly id: number; readonly set: boolean }
   | { readonly kind: 'other' }
 
 /**
@@ -58,13 +77,22 @@ export type RegistryRecord =
  */
 const IDS_USED = '__tidemark-ids-used-'
 
+/** Context of subjects that name none. */
+export const DEFAULT_CONTEXT = '.'
+const QUALIFIED = /^:(\.[^:]*):(.*)$/s
+
+/** The context of a subject: `.c` of `:.c:s`, `.` when it names none. */
+export const contextOf = (subject: string): string => QUALIFIED.exec(subject)?.[1] ?? DEFAULT_CONTEXT
+const nameOf = (subject: string): string => QUALIFIED.exec(subject)?.[2] ?? subject
+
 const utf8 = new TextEncoder()
 const text = new TextDecoder('utf-8', { fatal: true })
 const json = (value: unknown): Uint8Array => utf8.encode(JSON.stringify(value))
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+const objectOrNull = (value: unknown): JsonObject | null => (isObject(value) ? value : null)
 
 /** Reads a record; null when it is not in the format. */
 export function parseRecord(key: Uint8Array | null, value: Uint8Array | null): RegistryRecord | null {
@@ -77,26 +105,21 @@ export function parseRecord(key: Uint8Array | null, value: Uint8Array | null): R
     return null
   }
   if (!isObject(parsedKey) || !(parsed === null || isObject(parsed))) return null
+  const { keytype, version } = parsedKey
   const subject = parsedKey['subject'] ?? null
-  if (subject !== null && typeof subject !== 'string') return null
-  switch (parsedKey['keytype']) {
+  if (typeof keytype !== 'string' || (subject !== null && typeof subject !== 'string')) return null
+  switch (keytype) {
     case 'SCHEMA':
-      return subject === null ? null : schemaRecord(subject, parsedKey['version'], parsed)
+      return subject === null ? null : schemaRecord(subject, version, parsed)
     case 'DELETE_SUBJECT': {
-      if (parsed === null || subject === null) return { kind: 'other' }
-      const version = parsed['version']
-      return isCount(version) ? { kind: 'subject-deleted', subject, version } : null
+      if (parsed === null) return { kind: 'other' }
+      const until = parsed['version']
+      return isCount(until) && subject !== null ? { kind: 'subject-deleted', subject, version: until } : null
     }
-    case 'CONFIG': {
-      if (subject?.startsWith(IDS_USED) === true) {
-        const id = Number(subject.slice(IDS_USED.length))
-        return isCount(id) ? { kind: 'ids-used', id, set: parsed !== null } : { kind: 'other' }
-      }
-      const level = parsed?.['compatibilityLevel'] ?? null
-      return level === null || LEVELS.includes(level as Level)
-        ? { kind: 'level', subject, level: level as Level | null }
-        : null
-    }
+    case 'CLEAR_SUBJECT':
+      return parsed === null ? { kind: 'other' } : { kind: 'subject-cleared', subject }
+    case 'CONFIG':
+      return configRecord(subject, parsed)
     case 'MODE': {
       const mode = parsed?.['mode'] ?? null
       return mode === null || typeof mode === 'string' ? { kind: 'mode', subject, mode } : null
@@ -106,14 +129,23 @@ export function parseRecord(key: Uint8Array | null, value: Uint8Array | null): R
   }
 }
 
-function schemaRecord(
-  subject: string,
-  version: unknown,
-  value: Readonly<Record<string, unknown>> | null,
-): RegistryRecord | null {
+function configRecord(subject: string | null, value: JsonObject | null): RegistryRecord | null {
+  const name = nameOf(subject ?? '')
+  if (subject !== null && name.startsWith(IDS_USED)) {
+    const id = Number(name.slice(IDS_USED.length))
+    return isCount(id) ? { kind: 'ids-used', context: contextOf(subject), id, set: value !== null } : null
+  }
+  const level = value?.['compatibilityLevel'] ?? null
+  if (level !== null && !LEVELS.includes(level as Level)) return null
+  if (value === null) return { kind: 'config', subject, config: null }
+  const { subject: _, ...config } = value
+  return { kind: 'config', subject, config: config as ConfigValue }
+}
+
+function schemaRecord(subject: string, version: unknown, value: JsonObject | null): RegistryRecord | null {
   if (!isCount(version)) return null
   if (value === null) return { kind: 'schema-removed', subject, version }
-  const { id, schema, schemaType, references, deleted } = value
+  const { id, schema, schemaType, references, metadata, ruleSet, deleted } = value
   if (!isCount(id) || typeof schema !== 'string') return null
   return {
     kind: 'schema',
@@ -124,29 +156,98 @@ function schemaRecord(
       schema,
       schemaType: typeof schemaType === 'string' ? schemaType : 'AVRO',
       references: Array.isArray(references) ? references : [],
+      metadata: objectOrNull(metadata),
+      ruleSet: objectOrNull(ruleSet),
       deleted: deleted === true,
       value,
     },
   }
 }
 
+const isEmpty = (value: unknown): boolean =>
+  value === null ||
+  value === undefined ||
+  value === '' ||
+  (Array.isArray(value) ? value.length === 0 : isObject(value) && Object.keys(value).length === 0)
+
+/** Properties of `order` first, then the others as they stood; empty ones are left out. */
+function ordered(value: JsonObject, order: readonly string[]): JsonObject {
+  const names = [...order, ...Object.keys(value).filter((name) => !order.includes(name))]
+  return Object.fromEntries(names.filter((name) => !isEmpty(value[name])).map((name) => [name, value[name]]))
+}
+
+/** A map or set as Confluent's sorted collections print it. */
+const sorted = (value: unknown): unknown =>
+  Array.isArray(value)
+    ? [...value].toSorted()
+    : isObject(value)
+      ? Object.fromEntries(
+          Object.keys(value)
+            .toSorted()
+            .map((name) => [name, value[name]]),
+        )
+      : value
+
+const RULE = ['name', 'doc', 'kind', 'mode', 'type', 'tags', 'params', 'expr', 'onSuccess', 'onFailure', 'disabled']
+
+function orderedReference(reference: unknown): unknown {
+  return isObject(reference) ? ordered(reference, ['name', 'subject', 'version']) : reference
+}
+
+function orderedMetadata(metadata: unknown): unknown {
+  if (!isObject(metadata)) return metadata
+  const { tags, properties, sensitive } = metadata
+  const sortedTags = isObject(tags)
+    ? Object.fromEntries(Object.entries(sorted(tags) as JsonObject).map(([path, each]) => [path, sorted(each)]))
+    : tags
+  const all = { ...metadata, tags: sortedTags, properties: sorted(properties), sensitive: sorted(sensitive) }
+  return ordered(all, ['tags', 'properties', 'sensitive'])
+}
+
+function orderedRuleSet(ruleSet: unknown): unknown {
+  if (!isObject(ruleSet)) return ruleSet
+  const rule = (each: unknown): unknown =>
+    isObject(each) ? ordered({ ...each, tags: sorted(each['tags']), params: sorted(each['params']) }, RULE) : each
+  const lists = Object.entries(ruleSet).map(([name, list]) => [name, Array.isArray(list) ? list.map(rule) : list])
+  return ordered(Object.fromEntries(lists), ['migrationRules', 'domainRules', 'encodingRules', 'enableAt'])
+}
+
 const schemaKey = (subject: string, version: number): Uint8Array =>
   json({ keytype: 'SCHEMA', subject, version, magic: 1 })
 
-/** A schema under a subject; the rest of `value` is written as it is. */
+/** Keys of all but schemas; a null subject is left out. */
+const subjectKey = (keytype: string, subject: string | null): Uint8Array =>
+  json({ keytype, ...(subject === null ? {} : { subject }), magic: 0 })
+
+const SCHEMA_VALUE = 'subject version id md5 schemaType references metadata ruleSet schema deleted'.split(' ')
+
+/**
+ * A schema under a subject. `value` is what stood there before: what is not given here is taken from it, so that writing
+ * a `SchemaVersion` again loses nothing. Where the record stood (`offset`, `ts`) is not carried over.
+ */
 export function encodeSchema(version: {
   subject: string
   version: number
   id: number
   schema: string
   deleted: boolean
-  value?: Readonly<Record<string, unknown>>
+  schemaType?: string
+  references?: readonly unknown[]
+  metadata?: JsonObject | null
+  ruleSet?: JsonObject | null
+  value?: JsonObject
 }): RecordInput {
-  const { subject, version: number, id, schema, deleted, value } = version
-  return {
-    key: schemaKey(subject, number),
-    value: json({ subject, version: number, id, ...value, schema, deleted }),
+  const { value: before = {}, ...given } = version
+  const { offset: _offset, ts: _ts, ...kept } = before
+  const value = { ...kept, ...given }
+  const all = {
+    ...value,
+    schemaType: value.schemaType === 'AVRO' ? null : value.schemaType,
+    references: (value.references ?? []).map(orderedReference),
+    metadata: orderedMetadata(value.metadata),
+    ruleSet: orderedRuleSet(value.ruleSet),
   }
+  return { key: schemaKey(version.subject, version.version), value: json(ordered(all, SCHEMA_VALUE)) }
 }
 
 /** Removes a schema version for good. */
@@ -157,25 +258,39 @@ export const encodeRemoval = (subject: string, version: number): RecordInput => 
 
 /** Soft deletes a subject's versions up to `version`. */
 export const encodeSubjectDeletion = (subject: string, version: number): RecordInput => ({
-  key: json({ keytype: 'DELETE_SUBJECT', subject, magic: 0 }),
+  key: subjectKey('DELETE_SUBJECT', subject),
   value: json({ subject, version }),
 })
 
-/** Sets a level; null unsets it. A null subject is global. */
-export const encodeLevel = (subject: string | null, level: Level | null): RecordInput => ({
-  key: json({ keytype: 'CONFIG', subject, magic: 0 }),
-  value: level === null ? null : json({ compatibilityLevel: level }),
+/** Forgets the soft deleted versions of a subject (null: of every subject of the default context), before IMPORT mode. */
+export const encodeClearing = (subject: string | null): RecordInput => ({
+  key: subjectKey('CLEAR_SUBJECT', subject),
+  value: json(subject === null ? {} : { subject }),
 })
 
-/** Unsets a mode. */
-export const encodeModeRemoval = (subject: string): RecordInput => ({
-  key: json({ keytype: 'MODE', subject, magic: 0 }),
-  value: null,
+const CONFIG_VALUE = (
+  'subject alias normalize validateFields compatibilityLevel compatibilityPolicy compatibilityGroup ' +
+  'defaultMetadata overrideMetadata defaultRuleSet overrideRuleSet'
+).split(' ')
+
+/** Sets a subject's settings as a whole; null unsets them. A null subject is global. */
+export const encodeConfig = (subject: string | null, config: ConfigValue | null): RecordInput => ({
+  key: subjectKey('CONFIG', subject),
+  value: config === null ? null : json(ordered({ ...config, subject }, CONFIG_VALUE)),
 })
 
-/** States (or, with `set` false, takes back) that ids up to `id` were given. */
-export const encodeIdsUsed = (id: number, set: boolean): RecordInput =>
-  encodeLevel(`${IDS_USED}${id}`, set ? 'NONE' : null)
+/** Sets a mode; null unsets it. A null subject is global. */
+export const encodeMode = (subject: string | null, mode: string | null): RecordInput => ({
+  key: subjectKey('MODE', subject),
+  value: mode === null ? null : json(ordered({ subject, mode }, ['subject', 'mode'])),
+})
+
+/** States (or, with `set` false, takes back) that ids of a context up to `id` were given. */
+export function encodeIdsUsed(context: string, id: number, set: boolean): RecordInput {
+  const name = `${IDS_USED}${id}`
+  const subject = context === DEFAULT_CONTEXT ? name : `:${context}:${name}`
+  return encodeConfig(subject, set ? { compatibilityLevel: 'NONE' } : null)
+}
 
 /** Whether a subject's name is kept for the registry itself. */
-export const isReservedSubject = (subject: string): boolean => subject.startsWith(IDS_USED)
+export const isReservedSubject = (subject: string): boolean => nameOf(subject).startsWith(IDS_USED)

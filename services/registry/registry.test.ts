@@ -128,11 +128,14 @@ describe('registration', () => {
         '{"keytype":"SCHEMA","subject":"s","version":1,"magic":1}',
         `{"subject":"s","version":1,"id":1,"schema":${schema},"deleted":false}`,
       ],
-      ['{"keytype":"CONFIG","subject":null,"magic":0}', '{"compatibilityLevel":"FULL"}'],
-      ['{"keytype":"CONFIG","subject":"s","magic":0}', '{"compatibilityLevel":"NONE"}'],
+      ['{"keytype":"CONFIG","magic":0}', '{"compatibilityLevel":"FULL"}'],
+      ['{"keytype":"CONFIG","subject":"s","magic":0}', '{"subject":"s","compatibilityLevel":"NONE"}'],
       ['{"keytype":"CONFIG","subject":"s","magic":0}', null],
       ['{"keytype":"DELETE_SUBJECT","subject":"s","magic":0}', '{"subject":"s","version":1}'],
-      ['{"keytype":"CONFIG","subject":"__tidemark-ids-used-1","magic":0}', '{"compatibilityLevel":"NONE"}'],
+      [
+        '{"keytype":"CONFIG","subject":"__tidemark-ids-used-1","magic":0}',
+        '{"subject":"__tidemark-ids-used-1","compatibilityLevel":"NONE"}',
+      ],
       ['{"keytype":"SCHEMA","subject":"s","version":1,"magic":1}', null],
     ])
   })
@@ -341,7 +344,7 @@ describe('lost acknowledgements', () => {
     await log.append(SCHEMAS_TOPIC, 0, encodeBatch([rogue], 0))
     expect(await ask('GET', '/subjects/z/versions')).toEqual(refused(40401, "Subject 'z' not found."))
     expect(await ask('GET', '/schemas/ids/1')).toEqual(ok({ schema: JSON.stringify(A) }))
-    expect(logged).toEqual(['record binds a known id to another schema; passed over'])
+    expect(logged).toEqual(['record binds a known id or version to another schema; passed over'])
   })
 })
 

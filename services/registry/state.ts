@@ -104,7 +104,7 @@ export async function openRegistryState(deps: {
         const level = levelFor(table, subject)
         const details = incompatibilities(level, node, comparedVersions(level, versions), table)
         if (details.length > 0) throw refusals.incompatible(subject, details)
-        const id = table.idOf(identity) ?? table.idMax + 1
+        const id = table.idOf(identity) ?? table.idMaxOf() + 1
         const version = table.nextVersion(subject)
         const record = records.encodeSchema({ subject, version, id, schema: printAvro(node), deleted: false })
         return { records: [record], answer: id, allotted: { id, subject, version } }
@@ -167,7 +167,10 @@ export async function openRegistryState(deps: {
       if (subject !== null) requireSubject(subject)
       return store.write(() => {
         requireWritable(table, subject)
-        return { records: [records.encodeLevel(subject, level)], answer: level }
+        return {
+          records: [records.encodeConfig(subject, { ...table.configOf(subject), compatibilityLevel: level })],
+          answer: level,
+        }
       })
     },
     unsetLevel: (subject) =>
@@ -178,7 +181,7 @@ export async function openRegistryState(deps: {
           if (subject !== null) throw refusals.subjectNotFound(subject)
           return { records: [], answer: LEVEL_DEFAULT }
         }
-        return { records: [records.encodeLevel(subject, null)], answer: level }
+        return { records: [records.encodeConfig(subject, null)], answer: level }
       }),
     mode: (subject, { inherit }) =>
       query(() => {
@@ -243,14 +246,16 @@ function requireWritable(table: SchemaTable, subject: string | null): void {
 /** A subject that loses its last live version loses its own settings. */
 function forgotten(table: SchemaTable, subject: string) {
   return [
-    ...(table.levelOf(subject) === null ? [] : [records.encodeLevel(subject, null)]),
-    ...(table.modeOf(subject) === null ? [] : [records.encodeModeRemoval(subject)]),
+    ...(table.configOf(subject) === null ? [] : [records.encodeConfig(subject, null)]),
+    ...(table.modeOf(subject) === null ? [] : [records.encodeMode(subject, null)]),
   ]
 }
 
 /** States the highest id before its schema is removed for good, and takes back what was stated before. */
 function idsUsed(table: SchemaTable, removed: readonly SchemaVersion[]) {
-  if (table.idsUsed.includes(table.idMax) || !removed.some(({ id }) => id === table.idMax)) return []
-  const old = table.idsUsed.map((id) => records.encodeIdsUsed(id, false))
-  return [records.encodeIdsUsed(table.idMax, true), ...old]
+  const context = records.contextOf(removed[0]?.subject ?? '')
+  const [idMax, stated] = [table.idMaxOf(context), table.idsUsedOf(context)]
+  if (stated.includes(idMax) || !removed.some(({ id }) => id === idMax)) return []
+  const old = stated.map((id) => records.encodeIdsUsed(context, id, false))
+  return [records.encodeIdsUsed(context, idMax, true), ...old]
 }

@@ -86,10 +86,12 @@ export async function openStore(deps: { log: EventLog; clock: Clock; logger: Reg
         logger.warn({ topic: SCHEMAS_TOPIC, offset }, 'record is not in the format of a schema registry; passed over')
         continue
       }
-      const conflicts = table.conflicts
-      table.apply(parsed)
-      if (table.conflicts > conflicts) {
-        logger.error({ topic: SCHEMAS_TOPIC, offset }, 'record binds a known id to another schema; passed over')
+      if (!table.apply(parsed)) {
+        logger.error(
+          { topic: SCHEMAS_TOPIC, offset },
+          'record binds a known id or version to another schema; passed over',
+        )
+        continue
       }
       if (awaited !== null && sameBytes(key, awaited.record.key) && sameBytes(value, awaited.record.value))
         awaited.seen = true

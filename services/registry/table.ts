@@ -1,12 +1,20 @@
 /**
  * What the `_schemas` topic says, folded record by record: subjects, versions, ids, levels, modes. A pure function of
- * the log, so a restart and a second reader know the same. Guarantees: an id names one schema for ever (a record that
- * would bind it to another is passed over and counted), and the same schema has one id across subjects.
+ * the log, so a restart and a second reader know the same. Guarantees, per context: an id names one schema for ever, a
+ * version that stands keeps its id (what came first in the log holds; a record against it is passed over and counted), and
+ * the same schema has one id across subjects. Two writers at once can therefore lose a race, but never both win it.
  */
 import { parseAvro, printAvro } from '#format/avro-compatibility.ts'
 import { SchemaProblem } from '#format/avro-schema.ts'
 import type { AvroNode } from '#format/avro-tree.ts'
-import type { Level, RegistryRecord, SchemaVersion } from './records.ts'
+import {
+  type ConfigValue,
+  contextOf,
+  DEFAULT_CONTEXT,
+  type Level,
+  type RegistryRecord,
+  type SchemaVersion,
+} from './records.ts'
 
 /** What makes two schemas one: their printed form; for what cannot be parsed here, the text itself. */
 export function identityOf(version: { schemaType: string; schema: string; references: readonly unknown[] }): string {
@@ -20,28 +28,44 @@ export function identityOf(version: { schemaType: string; schema: string; refere
   return JSON.stringify([version.schemaType, version.schema, version.references])
 }
 
+const isSameText = (a: SchemaVersion, b: SchemaVersion): boolean =>
+  a.schema === b.schema &&
+  a.schemaType === b.schemaType &&
+  (a.references === b.references || JSON.stringify(a.references) === JSON.stringify(b.references))
+
+/** Ids are counted apart in every context. */
+interface Ids {
+  readonly byId: Map<number, { readonly identity: string; readonly versions: Set<SchemaVersion> }>
+  readonly idByIdentity: Map<string, number>
+  /** Highest ids the log states apart from their schemas. */
+  readonly used: Set<number>
+  max: number
+}
+
 /** The folded topic. */
 export class SchemaTable {
   /** Subject → version → schema, soft deleted ones included. */
   readonly #subjects = new Map<string, Map<number, SchemaVersion>>()
-  readonly #byId = new Map<number, { readonly identity: string; readonly versions: Set<SchemaVersion> }>()
-  readonly #idByIdentity = new Map<string, number>()
-  readonly #levels = new Map<string | null, Level>()
+  readonly #ids = new Map<string, Ids>()
+  readonly #configs = new Map<string | null, ConfigValue>()
   readonly #modes = new Map<string | null, string>()
   readonly #parsed = new WeakMap<SchemaVersion, AvroNode>()
-  readonly #idsUsed = new Set<number>()
   /** Numbers an unconfirmed append may still put on the log: never given to another schema. */
   readonly #versionsTaken = new Map<string, number>()
-  #idMax = 0
-  /** Records that would have bound a known id to another schema. */
-  conflicts = 0
 
-  /** Applies the log's next record. */
-  apply(record: RegistryRecord): void {
+  #idsOf(context: string): Ids {
+    const known = this.#ids.get(context)
+    if (known !== undefined) return known
+    const fresh: Ids = { byId: new Map(), idByIdentity: new Map(), used: new Set(), max: 0 }
+    this.#ids.set(context, fresh)
+    return fresh
+  }
+
+  /** Applies the log's next record; false when it is passed over because of what came first. */
+  apply(record: RegistryRecord): boolean {
     switch (record.kind) {
       case 'schema':
-        this.#put(record.version)
-        break
+        return this.#put(record.version)
       case 'schema-removed':
         this.#remove(record.subject, record.version)
         break
@@ -52,41 +76,51 @@ export class SchemaTable {
           }
         }
         break
-      case 'level':
-        if (record.level === null) this.#levels.delete(record.subject)
-        else this.#levels.set(record.subject, record.level)
+      case 'subject-cleared':
+        for (const subject of record.subject === null ? [...this.#subjects.keys()] : [record.subject]) {
+          if (contextOf(subject) !== contextOf(record.subject ?? '')) continue
+          for (const { version, deleted } of this.versionsOf(subject, true)) if (deleted) this.#remove(subject, version)
+        }
+        break
+      case 'config':
+        if (record.config === null) this.#configs.delete(record.subject)
+        else this.#configs.set(record.subject, record.config)
         break
       case 'mode':
         if (record.mode === null) this.#modes.delete(record.subject)
         else this.#modes.set(record.subject, record.mode)
         break
-      case 'ids-used':
-        this.#idMax = Math.max(this.#idMax, record.id)
-        if (record.set) this.#idsUsed.add(record.id)
-        else this.#idsUsed.delete(record.id)
+      case 'ids-used': {
+        const ids = this.#idsOf(record.context)
+        ids.max = Math.max(ids.max, record.id)
+        if (record.set) ids.used.add(record.id)
+        else ids.used.delete(record.id)
         break
+      }
       case 'other':
         break
     }
+    return true
   }
 
-  #put(version: SchemaVersion): void {
-    const identity = identityOf(version)
-    const bound = this.#byId.get(version.id)
+  #put(version: SchemaVersion): boolean {
+    const ids = this.#idsOf(contextOf(version.subject))
+    const bound = ids.byId.get(version.id)
     const old = this.#subjects.get(version.subject)?.get(version.version)
-    const alone = bound !== undefined && old !== undefined && bound.versions.size === 1 && bound.versions.has(old)
-    if (bound !== undefined && bound.identity !== identity && !alone) {
-      this.conflicts += 1
-      return
-    }
+    // Most records that are written again carry the same text: it need not be parsed anew.
+    const same = old !== undefined && bound?.versions.has(old) === true && isSameText(old, version)
+    const identity = same ? bound!.identity : identityOf(version)
+    if (bound !== undefined && bound.identity !== identity) return false
+    if (old !== undefined && !old.deleted && old.id !== version.id) return false
     this.#remove(version.subject, version.version)
-    this.#idMax = Math.max(this.#idMax, version.id)
+    ids.max = Math.max(ids.max, version.id)
     const versions = this.#subjects.get(version.subject) ?? new Map<number, SchemaVersion>()
     this.#subjects.set(version.subject, versions.set(version.version, version))
-    const holders = this.#byId.get(version.id) ?? { identity, versions: new Set() }
-    this.#byId.set(version.id, holders)
+    const holders = ids.byId.get(version.id) ?? { identity, versions: new Set() }
+    ids.byId.set(version.id, holders)
     holders.versions.add(version)
-    if (!this.#idByIdentity.has(identity)) this.#idByIdentity.set(identity, version.id)
+    if (!ids.idByIdentity.has(identity)) ids.idByIdentity.set(identity, version.id)
+    return true
   }
 
   #remove(subject: string, number: number): void {
@@ -95,16 +129,18 @@ export class SchemaTable {
     if (versions === undefined || version === undefined) return
     versions.delete(number)
     if (versions.size === 0) this.#subjects.delete(subject)
-    const bound = this.#byId.get(version.id)
+    const { byId, idByIdentity } = this.#idsOf(contextOf(subject))
+    const bound = byId.get(version.id)
     bound?.versions.delete(version)
     if (bound === undefined || bound.versions.size > 0) return
-    this.#byId.delete(version.id)
-    if (this.#idByIdentity.get(bound.identity) === version.id) this.#idByIdentity.delete(bound.identity)
+    byId.delete(version.id)
+    if (idByIdentity.get(bound.identity) === version.id) idByIdentity.delete(bound.identity)
   }
 
   /** Keeps numbers of an append whose outcome is unknown from being given again: it may still reach the log. */
   reserve(taken: { id: number; subject: string; version: number }): void {
-    this.#idMax = Math.max(this.#idMax, taken.id)
+    const ids = this.#idsOf(contextOf(taken.subject))
+    ids.max = Math.max(ids.max, taken.id)
     this.#versionsTaken.set(taken.subject, Math.max(taken.version, this.#versionsTaken.get(taken.subject) ?? 0))
   }
 
@@ -120,29 +156,29 @@ export class SchemaTable {
   }
 
   /** Every (subject, version) of an id, soft deleted ones included. */
-  holdersOf(id: number): SchemaVersion[] {
-    const versions = [...(this.#byId.get(id)?.versions ?? [])]
+  holdersOf(id: number, context: string = DEFAULT_CONTEXT): SchemaVersion[] {
+    const versions = [...(this.#ids.get(context)?.byId.get(id)?.versions ?? [])]
     return versions.toSorted((a, b) => (a.subject < b.subject ? -1 : a.subject > b.subject ? 1 : a.version - b.version))
   }
 
   /** The id of a schema, or null when it has none yet. */
-  idOf(identity: string): number | null {
-    return this.#idByIdentity.get(identity) ?? null
+  idOf(identity: string, context: string = DEFAULT_CONTEXT): number | null {
+    return this.#ids.get(context)?.idByIdentity.get(identity) ?? null
   }
 
   /** Identity of a registered id. */
-  identityOfId(id: number): string | null {
-    return this.#byId.get(id)?.identity ?? null
+  identityOfId(id: number, context: string = DEFAULT_CONTEXT): string | null {
+    return this.#ids.get(context)?.byId.get(id)?.identity ?? null
   }
 
-  /** The highest id ever given; 0 before the first. */
-  get idMax(): number {
-    return this.#idMax
+  /** The highest id ever given in a context; 0 before the first. */
+  idMaxOf(context: string = DEFAULT_CONTEXT): number {
+    return this.#ids.get(context)?.max ?? 0
   }
 
   /** Ids whose use the log states apart from their schemas. */
-  get idsUsed(): readonly number[] {
-    return [...this.#idsUsed]
+  idsUsedOf(context: string = DEFAULT_CONTEXT): readonly number[] {
+    return [...(this.#ids.get(context)?.used ?? [])]
   }
 
   /** The number the subject's next version gets. */
@@ -152,7 +188,12 @@ export class SchemaTable {
 
   /** A level as set; null when not set there. A null subject is global. */
   levelOf(subject: string | null): Level | null {
-    return this.#levels.get(subject) ?? null
+    return this.#configs.get(subject)?.compatibilityLevel ?? null
+  }
+
+  /** All settings as they stand in the topic; null when none is set there. */
+  configOf(subject: string | null): ConfigValue | null {
+    return this.#configs.get(subject) ?? null
   }
 
   /** A mode as set; null when not set there. */
