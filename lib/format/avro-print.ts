@@ -155,7 +155,7 @@ function printField(field: FieldNode, namespace: string, printer: Printer): stri
     const value = json['default']
     attributes.push(['default', normalized ? printValue(type, value, new Map()) : printJson(value)])
   }
-  const order = String(json['order'] ?? 'ascending').toLowerCase()
+  const order = typeof json['order'] === 'string' ? json['order'].toLowerCase() : 'ascending'
   if (order !== 'ascending') attributes.push(['order', `"${order}"`])
   const aliases = normalized ? field.aliases.toSorted() : field.aliases
   if (aliases.length > 0) attributes.push(['aliases', printJson(aliases)])

@@ -267,8 +267,9 @@ function parseRecord(json: Json, place: Place, scope: Scope): RecordNode {
     seen.add(name)
     if (++scope.fields > LIMITS.schemaFields)
       throw problem(at, `more than ${LIMITS.schemaFields} fields`, 'Split the schema.')
-    if (field['order'] !== undefined && !/^(ascending|descending|ignore)$/i.test(String(field['order']))) {
-      throw problem(at, `unknown order ${show(field['order'])}`, 'Use ascending, descending or ignore.')
+    const { order = 'ascending' } = field
+    if (typeof order !== 'string' || !/^(ascending|descending|ignore)$/i.test(order)) {
+      throw problem(at, `unknown order ${show(order)}`, 'Use ascending, descending or ignore.')
     }
     const type = parseType(field['type'], { ...at, path: `${at.path}/type` }, scope)
     const node = { name, aliases: aliasesOf(field, at), type, hasDefault: Object.hasOwn(field, 'default'), json: field }
