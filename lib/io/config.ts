@@ -10,6 +10,8 @@ import { parse as parseYaml } from 'yaml'
 import { formatDuration, parseDuration } from '#core/time.ts'
 import { OperatingError } from './errors.ts'
 import type { LogConfig } from './open-log.ts'
+import { addressesOf, isHttpUrl } from './registry-http.ts'
+import { parseRegistryKeys, type RegistryKey } from './registry-keys.ts'
 
 /** Checked settings of a process. Paths are absolute. */
 export interface Config {
@@ -25,8 +27,12 @@ export interface Config {
   /** null = embedded. */
   readonly kafkaBrokers: readonly string[] | null
   readonly redisUrl: string | null
-  /** null = the registry of this platform. */
+  /** null = the registry of this platform. Several instances of another one are separated by commas; may hold a password. */
   readonly registryUrl: string | null
+  /** `name:secret` of the platform's own services at the registry; null = none. */
+  readonly registryAuth: string | null
+  /** Who may use the registry of this platform; null = whoever reaches it. */
+  readonly registryKeys: readonly RegistryKey[] | null
   readonly lake: string
   readonly barrierIntervalMs: number
   readonly flushMs: number
@@ -69,7 +75,7 @@ export const SETTINGS = {
   ALLOW_REMOTE: {
     fallback: 'false',
     meaning:
-      'true = HOST may be any address. There is no authentication yet: inside a container, publish ports to loopback only',
+      'true = HOST may be any address. Only the registry knows keys: inside a container, publish ports to loopback only',
   },
   PORT: { fallback: '7070', meaning: 'API and console; 0 = any free port, printed' },
   REGISTRY_PORT: { fallback: '8081', meaning: 'Schema Registry; 0 = any free port, printed' },
@@ -77,7 +83,19 @@ export const SETTINGS = {
   HEALTH_PORT: { fallback: '0', meaning: 'health and series of a process without an API; 0 = any free port, printed' },
   KAFKA_BROKERS: { fallback: '', meaning: 'host:port[,host:port…] of Apache Kafka; empty = the embedded log' },
   REDIS_URL: { fallback: '', meaning: 'redis://… for jobs; empty = embedded PostgreSQL' },
-  REGISTRY_URL: { fallback: '', meaning: 'a Confluent-compatible registry; empty = the platform’s own' },
+  REGISTRY_URL: {
+    fallback: '',
+    meaning: 'a Confluent-compatible registry, its instances separated by commas; empty = the platform’s own',
+  },
+  REGISTRY_AUTH: {
+    fallback: '',
+    meaning: 'name:secret for the registry, where its URL has none; of the services, and of `tidemark schemas`',
+  },
+  REGISTRY_KEYS: {
+    fallback: '',
+    meaning:
+      'keys of the platform’s own registry, as YAML or JSON (docs/schemas.md); empty = open to whoever reaches it',
+  },
   LAKE: { fallback: '', meaning: 'folder of the lake; empty = <data dir>/lake' },
   BARRIER_INTERVAL: { fallback: '60s', meaning: 'barrier cadence' },
   FLUSH_INTERVAL: { fallback: '100ms', meaning: 'cadence of live partials' },
@@ -136,6 +154,12 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     problems.push('TIDEMARK_SHARE is no index/count with 1 ≤ index ≤ count')
   const pattern = get('NIGHTLY', text)
   const brokers = optional('KAFKA_BROKERS')
+  const registryUrl = optional('REGISTRY_URL')
+  const registryAuth = optional('REGISTRY_AUTH')
+  if (registryAuth !== null && !registryAuth.includes(':')) problems.push('TIDEMARK_REGISTRY_AUTH is no name:secret')
+  if (registryUrl !== null && !addressesOf(registryUrl).every(isHttpUrl))
+    problems.push('TIDEMARK_REGISTRY_URL is no http(s) URL, or list of such')
+  const keys = optional('REGISTRY_KEYS')
   const lapse = Number(get('LAPSE', text))
   if (!(lapse > 0 && lapse <= 10_000)) problems.push('TIDEMARK_LAPSE is no number above 0')
   const config: Config = {
@@ -148,7 +172,9 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     healthPort: get('HEALTH_PORT', port),
     kafkaBrokers: brokers === null ? null : brokers.split(',').map((broker) => broker.trim()),
     redisUrl: optional('REDIS_URL'),
-    registryUrl: optional('REGISTRY_URL'),
+    registryUrl,
+    registryAuth,
+    registryKeys: keys === null ? null : parseRegistryKeys(keys, problems),
     lake: resolve(optional('LAKE') ?? `${dataDir}/lake`),
     barrierIntervalMs: get('BARRIER_INTERVAL', duration),
     flushMs: get('FLUSH_INTERVAL', duration),
@@ -186,6 +212,10 @@ export function logConfigOf(config: Config): LogConfig {
     : { kind: 'kafka', brokers: [...config.kafkaBrokers] }
 }
 
+/** A file may write the keys as they are, without quoting YAML in YAML. */
+const textIn = (value: unknown): string =>
+  typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value)
+
 const isKnown = (name: string): boolean =>
   Object.keys(SETTINGS).some((setting) => name === `TIDEMARK_${setting}` || name === `TIDEMARK_${setting}_FILE`)
 
@@ -197,7 +227,7 @@ function readFile(path: string | undefined, problems: string[]): Readonly<Record
       problems.push(`${path}: a configuration file is a mapping of settings`)
       return {}
     }
-    const entries = Object.entries(parsed).map(([name, value]) => [name, String(value)] as const)
+    const entries = Object.entries(parsed).map(([name, value]) => [name, textIn(value)] as const)
     for (const [name] of entries) if (!(name.toUpperCase() in SETTINGS)) problems.push(`${path}: ${name} is no setting`)
     return Object.fromEntries(entries)
   } catch (error) {

@@ -172,9 +172,11 @@ export function withAuth(urls: string, auth: string | null): string {
     .join(',')
 }
 
+/** Whether an address is one. */
+export const isHttpUrl = (text: string): boolean => /^https?:$/.test(URL.parse(text)?.protocol ?? '')
+
 function parsedUrl(text: string): URL {
-  const url = URL.parse(text)
-  if (url !== null && /^https?:$/.test(url.protocol)) return url
+  if (isHttpUrl(text)) return new URL(text)
   // Never the text itself: what was meant as an address may hold a password.
   throw new OperatingError('CONFIG_INVALID', 'The address of the registry is no http(s) URL.', {
     setting: 'TIDEMARK_REGISTRY_URL',

@@ -3,6 +3,8 @@ import Fastify from 'fastify'
 import { LIMITS } from '#core/limits.ts'
 import { OperatingError } from '#io/errors.ts'
 import type { Clock, EventLog } from '#io/ports.ts'
+import type { RegistryKey } from '#io/registry-keys.ts'
+import { registryAuth } from './auth.ts'
 import { registryRoutes, SUBJECT_LENGTH_MAX } from './routes.ts'
 import { openRegistryState } from './state.ts'
 import type { RegistryLogger } from './store.ts'
@@ -27,8 +29,10 @@ export async function startRegistry(deps: {
   port: number
   host: string
   logger?: RegistryLogger
+  /** Who may use it; null or left out = whoever reaches it. */
+  keys?: readonly RegistryKey[] | null
 }): Promise<RunningRegistry> {
-  const { log, clock, port, host, logger = SILENT } = deps
+  const { log, clock, port, host, logger = SILENT, keys = null } = deps
   const state = await openRegistryState({ log, clock, logger })
   const app = Fastify({
     // A schema as a JSON string in JSON: escaping may double it.
@@ -40,6 +44,7 @@ export async function startRegistry(deps: {
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: SUBJECT_LENGTH_MAX, ignoreTrailingSlash: true },
   })
+  if (keys !== null) registryAuth(app, { keys, clock, logger, holders: (id) => state.holders(id) })
   await app.register(registryRoutes, { state, logger })
   const close = async (): Promise<void> => {
     await app.close()

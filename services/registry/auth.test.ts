@@ -1,0 +1,257 @@
+/**
+ * Goal: with keys, every route asks for the leave it needs and no other; lists and pages show what a key may read; guessing ends; and
+ * what a caller sent stands in no log line. Method: the registry over HTTP on a log in memory, a real logger into a list.
+ */
+import { Writable } from 'node:stream'
+import pino from 'pino'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { systemClock } from '#io/clock.ts'
+import { createRegistryClient } from '#io/registry.ts'
+import { parseRegistryKeys, printHash, type RegistryKey, scryptOf, sha256Of } from '#io/registry-keys.ts'
+import { createVirtualClock } from '#testkit/clock-virtual.ts'
+import { createMemoryLog } from '#testkit/log-memory.ts'
+import { needOf } from './auth-access.ts'
+import { createVerifier, credentialsOf } from './auth-secrets.ts'
+import { startRegistry } from './start.ts'
+
+const secrets = {
+  root: 'root-secret-0123456789',
+  reader: 'reader-secret-0123456789',
+  writer: 'writer-secret-0123456789',
+  person: 'correct horse battery staple',
+}
+const logged: string[] = []
+const logger = pino(
+  { level: 'trace' },
+  new Writable({
+    write(chunk, _encoding, done) {
+      logged.push(String(chunk))
+      done()
+    },
+  }),
+)
+let keys: RegistryKey[]
+let url: string
+let close: () => Promise<void>
+
+beforeAll(async () => {
+  const problems: string[] = []
+  const text = `
+- { name: root, hash: "${printHash(sha256Of(secrets.root))}", scopes: [{ subjects: "", allow: admin }] }
+- { name: reader, hash: "${printHash(sha256Of(secrets.reader))}", scopes: [{ subjects: "a.", allow: read }] }
+- { name: writer, hash: "${printHash(sha256Of(secrets.writer))}", scopes: [{ subjects: "a.", allow: write }, { subjects: "c", allow: read }] }
+- { name: person, hash: "${printHash(await scryptOf(secrets.person))}", scopes: [{ subjects: b, allow: admin }] }
+`
+  keys = parseRegistryKeys(text, problems)
+  expect(problems).toEqual([])
+  const log = createMemoryLog({ clock: systemClock })
+  const registry = await startRegistry({ log, clock: systemClock, port: 0, host: '127.0.0.1', logger, keys })
+  url = registry.url
+  close = () => registry.close()
+  for (const [subject, name] of [
+    ['a.1', 'A1'],
+    ['a.2', 'A2'],
+    ['b.1', 'B1'],
+    ['c.1', 'A1'],
+  ])
+    expect((await as('root', 'POST', `/subjects/${subject}/versions`, schemaOf(name!))).status).toBe(200)
+})
+afterAll(() => close())
+
+const schemaOf = (name: string) => ({
+  schema: JSON.stringify({ type: 'record', name, fields: [{ name: 'x', type: 'int' }] }),
+})
+
+async function ask(authorization: string | null, method: string, path: string, body?: unknown) {
+  const response = await fetch(`${url}${path}`, {
+    method,
+    headers: {
+      ...(authorization === null ? {} : { authorization }),
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  })
+  const text = await response.text()
+  return {
+    status: response.status,
+    headers: response.headers,
+    body: (text === '' ? null : JSON.parse(text)) as unknown,
+  }
+}
+const basic = (name: string, secret: string): string => `Basic ${Buffer.from(`${name}:${secret}`).toString('base64')}`
+const as = (name: keyof typeof secrets, method: string, path: string, body?: unknown) =>
+  ask(basic(name, secrets[name]), method, path, body)
+
+describe('keys of the registry', () => {
+  it('[R1] without a key: 401 with a challenge, in Confluent’s words; only health is open', async () => {
+    for (const path of ['/', '/subjects', '/schemas/ids/1', '/config', '/no/such/path', '/subjects/a.1/versions/1']) {
+      const { status, headers, body } = await ask(null, 'GET', path)
+      expect([path, status, body]).toEqual([path, 401, { error_code: 401, message: 'Unauthorized' }])
+      expect(headers.get('www-authenticate')).toMatch(/^Basic realm=/)
+      expect(headers.get('content-type')).toBe('application/vnd.schemaregistry.v1+json')
+    }
+    expect((await ask(null, 'GET', '/healthz')).status).toBe(200)
+    expect((await ask(null, 'GET', '/readyz')).status).toBe(200)
+    expect((await ask(basic('root', 'wrong'), 'GET', '/subjects')).status).toBe(401)
+    expect((await ask(`Bearer root.${secrets.root}`, 'GET', '/subjects')).status).toBe(200)
+    expect((await ask('Bearer rubbish', 'GET', '/subjects')).status).toBe(401)
+    expect((await as('person', 'GET', '/subjects')).body).toEqual(['b.1'])
+  })
+
+  it('no body is read of who has no key', async () => {
+    const body = { schema: 'x'.repeat(3_000_000) }
+    const answer = await ask(null, 'POST', '/subjects/a.1/versions', body).catch(() => ({ status: 401 }))
+    expect(answer.status).toBe(401)
+  })
+
+  /** Method, path, body, and the status for: reader of a., writer of a., admin of b, admin of all. */
+  const newer = { schema: schemaOf('A1').schema.replace('"int"}', '"long"}') }
+  const cases: readonly (readonly [string, string, object | undefined, number, number, number, number])[] = [
+    ['GET', '/subjects/a.1/versions', undefined, 200, 200, 403, 200],
+    ['GET', '/subjects/a.1/versions/latest', undefined, 200, 200, 403, 200],
+    ['GET', '/subjects/:.:a.1/versions/1/schema', undefined, 200, 200, 403, 200],
+    ['GET', '/subjects/b.1/versions/1', undefined, 403, 403, 200, 200],
+    ['GET', '/subjects/%62.1/versions/1', undefined, 403, 403, 200, 200],
+    ['GET', '/config', undefined, 200, 200, 200, 200],
+    ['GET', '/config/a.1?defaultToGlobal=true', undefined, 200, 200, 403, 200],
+    ['GET', '/mode/b.1?defaultToGlobal=true', undefined, 403, 403, 200, 200],
+    ['POST', '/subjects/a.1', schemaOf('A1'), 200, 200, 403, 200],
+    ['POST', '/compatibility/subjects/a.1/versions/latest', newer, 200, 200, 403, 200],
+    ['POST', '/subjects/a.1/versions', schemaOf('A1'), 403, 200, 403, 200],
+    ['POST', '/subjects/b.1/versions', schemaOf('B1'), 403, 403, 200, 200],
+    ['PUT', '/config/b.1', { compatibility: 'FULL' }, 403, 403, 200, 200],
+    ['PUT', '/config', { compatibility: 'BACKWARD' }, 403, 403, 403, 200],
+    ['DELETE', '/config/b.1', undefined, 403, 403, 200, 200],
+    ['DELETE', '/subjects/a.2/versions/9', undefined, 403, 403, 403, 404],
+    ['GET', '/schemas/types', undefined, 200, 200, 200, 200],
+    ['GET', '/schemas/ids/99', undefined, 404, 404, 404, 404],
+    ['GET', '/schemas/ids/nan', undefined, 404, 404, 404, 404],
+    ['GET', '/no/such/path', undefined, 404, 404, 404, 404],
+  ]
+  it.each(cases)('%s %s asks for its own leave', async (method, path, body, reader, writer, person, root) => {
+    expect((await as('reader', method, path, body)).status).toBe(reader)
+    expect((await as('writer', method, path, body)).status).toBe(writer)
+    expect((await as('person', method, path, body)).status).toBe(person)
+    // Twice the same setting can only be unset once.
+    if (method !== 'DELETE' || root !== 200) expect((await as('root', method, path, body)).status).toBe(root)
+  })
+
+  it('[R1] says what is denied, as Confluent does', async () => {
+    expect((await as('reader', 'POST', '/subjects/a.1/versions', schemaOf('A1'))).body).toEqual({
+      error_code: 40301,
+      message: 'User is denied operation Write on Subject: a.1',
+    })
+    expect((await as('person', 'PUT', '/config', { compatibility: 'NONE' })).body).toMatchObject({ error_code: 40301 })
+  })
+
+  it('lists show what the key may read, and pages are counted after that', async () => {
+    expect((await as('root', 'GET', '/subjects')).body).toEqual(['a.1', 'a.2', 'b.1', 'c.1'])
+    expect((await as('reader', 'GET', '/subjects')).body).toEqual(['a.1', 'a.2'])
+    expect((await as('writer', 'GET', '/subjects')).body).toEqual(['a.1', 'a.2', 'c.1'])
+    expect((await as('writer', 'GET', '/subjects?offset=1&limit=1')).body).toEqual(['a.2'])
+    expect((await as('writer', 'GET', '/subjects?offset=2')).body).toEqual(['c.1'])
+    expect((await as('person', 'GET', '/subjects?subjectPrefix=a')).body).toEqual([])
+  })
+
+  it('[R5] an id that may not be read is 403 and never "unknown"; its holders are shown by scope', async () => {
+    const idOf = async (subject: string) =>
+      ((await as('root', 'GET', `/subjects/${subject}/versions/1`)).body as { id: number }).id
+    const [shared, other] = [await idOf('a.1'), await idOf('b.1')]
+    expect(await idOf('c.1')).toBe(shared)
+    expect((await as('reader', 'GET', `/schemas/ids/${shared}`)).status).toBe(200)
+    expect((await as('reader', 'GET', `/schemas/ids/${shared}/subjects`)).body).toEqual(['a.1'])
+    expect((await as('writer', 'GET', `/schemas/ids/${shared}/versions`)).body).toHaveLength(2)
+    const denied = await as('reader', 'GET', `/schemas/ids/${other}`)
+    expect([denied.status, denied.body]).toEqual([
+      403,
+      { error_code: 40301, message: `User is denied operation Read on Schema: ${other}` },
+    ])
+    const client = createRegistryClient({ url: url.replace('//', `//reader:${secrets.reader}@`), timeoutMs: 5_000 })
+    expect(await client.schemaById(shared)).toContain('A1')
+    expect(await client.schemaById(99)).toBeNull()
+    await expect(client.schemaById(other)).rejects.toMatchObject({
+      code: 'REGISTRY_UNREACHABLE',
+      hint: expect.stringContaining('TIDEMARK_REGISTRY_AUTH') as string,
+    })
+  })
+
+  it('a reference to what may not be read is refused before the route sees it', async () => {
+    const body = { ...schemaOf('R'), references: [{ name: 'B1', subject: 'b.1', version: 1 }] }
+    expect((await as('writer', 'POST', '/subjects/a.r/versions', body)).body).toEqual({
+      error_code: 40301,
+      message: 'User is denied operation Read on Subject: b.1',
+    })
+  })
+
+  it('who guesses is told to wait, others are not', async () => {
+    const statuses: number[] = []
+    for (let i = 0; i < 22; i++) statuses.push((await ask(basic('reader', `guess ${i}`), 'GET', '/')).status)
+    expect(statuses.slice(0, 20)).toEqual(Array.from({ length: 20 }, () => 401))
+    const { status, headers, body } = await ask(basic('reader', 'once more'), 'GET', '/')
+    expect([status, body]).toEqual([429, { error_code: 429, message: 'Too Many Requests' }])
+    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0)
+    expect((await as('reader', 'GET', '/')).status).toBe(429)
+    expect((await as('writer', 'GET', '/')).status).toBe(200)
+  })
+
+  it('no secret, header or hash stands in a log line', async () => {
+    await ask(basic('root', 'typed-by-mistake'), 'GET', '/')
+    await ask(basic('my-password-as-name', 'x'), 'GET', '/')
+    await as('root', 'POST', '/subjects/a.1/versions', { schema: '{' })
+    const text = logged.join('')
+    expect(text).toContain('a request with a wrong key was refused')
+    for (const secret of [...Object.values(secrets), 'typed-by-mistake', 'my-password-as-name', 'guess']) {
+      expect(text).not.toContain(secret)
+      expect(text).not.toContain(Buffer.from(secret).toString('base64').replace(/=+$/, ''))
+    }
+    expect(text).not.toMatch(/authorization|basic |sha256|scrypt/i)
+  })
+})
+
+describe('verification', () => {
+  it('guesses at the same time count as many, and a right secret is verified once', async () => {
+    const clock = createVirtualClock()
+    const verify = createVerifier(keys, clock)
+    const right = { name: 'person', secret: secrets.person }
+    const all = await Promise.all(Array.from({ length: 50 }, () => verify(right, '1.1.1.1')))
+    expect(all.every((verdict) => typeof verdict === 'object' && 'key' in verdict)).toBe(true)
+    const guesses = await Promise.all(
+      Array.from({ length: 50 }, (_, i) => verify({ name: 'root', secret: `guess ${i}` }, '1.1.1.1')),
+    )
+    expect(guesses.filter((verdict) => verdict === 'refused')).toHaveLength(20)
+    const waiting = await verify({ name: 'root', secret: secrets.root }, '1.1.1.1')
+    expect(waiting).toMatchObject({ waitMs: 60_000 })
+    expect(await verify({ name: 'root', secret: secrets.root }, '2.2.2.2')).toMatchObject({ key: { name: 'root' } })
+    await clock.advance(60_000)
+    expect(await verify({ name: 'root', secret: secrets.root }, '1.1.1.1')).toMatchObject({ key: { name: 'root' } })
+  })
+
+  it('takes basic and bearer, and nothing that only looks like them', () => {
+    expect(credentialsOf(basic('a', 'b:c.d'))).toEqual({ name: 'a', secret: 'b:c.d' })
+    expect(credentialsOf('bearer a.b.c')).toEqual({ name: 'a', secret: 'b.c' })
+    for (const header of [
+      undefined,
+      '',
+      'Basic',
+      'Basic !!!',
+      'Digest a.b',
+      `Basic ${btoa('no colon')}`,
+      'Bearer nodot',
+    ])
+      expect(credentialsOf(header)).toBeNull()
+  })
+
+  it('a route that nobody decided about needs admin of all', () => {
+    for (const [method, route] of [
+      ['GET', '/exporters'],
+      ['POST', '/dek-registry/v1/keks'],
+      ['PATCH', '/subjects/:subject/versions'],
+      ['POST', '/subjects/:subject/secret'],
+      ['OPTIONS', '/subjects'],
+    ])
+      expect(needOf({ method: method!, route, params: { subject: 's' } })).toMatchObject({
+        subject: '',
+        allow: 'admin',
+      })
+  })
+})

@@ -1,0 +1,155 @@
+/**
+ * Keys for the registry's HTTP: basic authentication (key name and secret) or a bearer token (`name.secret`), and the key's scopes
+ * per subject prefix. Answers are Confluent's: 401 with `WWW-Authenticate`, 403 with 40301, 429 for who guesses.
+ *
+ *   headers ─▶ key? 401, 429 ─▶ leave for the route's subject? 403 ─▶ body ─▶ leave for what it refers to? 403 ─▶ route ─▶ lists cut
+ *
+ * Guarantees: without a key no body is read; lists show only what the key may read, and pages are counted after that; an id that
+ * exists but may not be read is 403, never 404, for a reader takes a 404 for an unknown schema and dead-letters its records. No
+ * secret and no header is logged.
+ */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Clock } from '#io/ports.ts'
+import { mayDo, type RegistryKey } from '#io/registry-keys.ts'
+import { type Need, needOf, plainSubject } from './auth-access.ts'
+import { createVerifier, credentialsOf } from './auth-secrets.ts'
+import { RegistryRefusal } from './refusal.ts'
+
+/** What the registry's keys need. */
+export interface RegistryAuthOptions {
+  readonly keys: readonly RegistryKey[]
+  readonly clock: Clock
+  /** Hears of refused keys: name of the key, address, never what was sent. */
+  readonly logger: { warn(context: object, message: string): void }
+  /** What holds a schema id, deleted versions too. @throws RegistryRefusal when it is unknown */
+  readonly holders: (id: number) => Promise<readonly { readonly subject: string }[]>
+}
+
+interface Admitted {
+  readonly key: RegistryKey
+  readonly need: Need
+  /** The page asked for, when it is cut after filtering. */
+  page: { readonly offset: number; readonly limit: number } | null
+}
+
+const CONTENT_TYPE = 'application/vnd.schemaregistry.v1+json'
+
+/** Puts keys before every route of the app; call it before routes are registered. */
+export function registryAuth(app: FastifyInstance, options: RegistryAuthOptions): void {
+  const { keys, clock, logger, holders } = options
+  const verify = createVerifier(keys, clock)
+  const admitted = new WeakMap<FastifyRequest, Admitted>()
+
+  app.addHook('onRequest', async (request, reply) => {
+    const need = needOf({
+      method: request.method,
+      route: request.is404 ? undefined : request.routeOptions.url,
+      params: (request.params ?? {}) as Readonly<Record<string, string | undefined>>,
+    })
+    if (need.kind === 'open') return undefined
+    const credentials = credentialsOf(request.headers.authorization)
+    const verdict = credentials === null ? 'refused' : await verify(credentials, request.ip)
+    if (verdict === 'refused' || 'waitMs' in verdict) {
+      const known = keys.find(({ name }) => name === credentials?.name)?.name ?? null
+      if (credentials !== null)
+        logger.warn({ key: known, address: request.ip }, 'a request with a wrong key was refused')
+      return verdict === 'refused' ? unauthorized(reply) : tooMany(reply, verdict.waitMs)
+    }
+    const { key } = verdict
+    const denied = await refusalOf(key, need, holders)
+    if (denied !== null) return forbidden(reply, denied)
+    admitted.set(request, { key, need, page: null })
+    return undefined
+  })
+
+  app.addHook('preHandler', async (request, reply) => {
+    const held = admitted.get(request)
+    if (held === undefined) return undefined
+    const denied = referencedSubjects(request.body).find((subject) => !mayDo(held.key, subject, 'read'))
+    if (denied !== undefined) return forbidden(reply, `Read on Subject: ${denied}`)
+    if (isFiltered(held)) held.page = takePage(request)
+    return undefined
+  })
+
+  app.addHook('onSend', async (request, reply, payload) => {
+    const held = admitted.get(request)
+    if (held === undefined || !isFiltered(held) || reply.statusCode !== 200) return payload
+    const list: unknown = JSON.parse(String(payload))
+    if (!Array.isArray(list)) return payload
+    const shown = list.filter((one) => mayDo(held.key, subjectIn(one), 'read'))
+    const { offset, limit } = held.page ?? { offset: 0, limit: -1 }
+    return Buffer.from(JSON.stringify(shown.slice(offset, limit < 0 ? undefined : offset + limit)))
+  })
+}
+
+/** Whether the answer is a list of which the key may not see all. */
+const isFiltered = ({ key, need }: Admitted): boolean =>
+  (need.kind === 'key' || need.kind === 'schema') && need.filtered && !mayDo(key, '', 'read')
+
+/** The operation that the key has no leave for; null when it has. */
+async function refusalOf(
+  key: RegistryKey,
+  need: Need,
+  holders: RegistryAuthOptions['holders'],
+): Promise<string | null> {
+  if (need.kind === 'subject') {
+    const { subject, allow, operation } = need
+    return mayDo(key, subject, allow) ? null : `${operation} on Subject: ${subject === '' ? '__GLOBAL' : subject}`
+  }
+  if (need.kind !== 'schema' || mayDo(key, '', 'read')) return null
+  const id = /^\d{1,10}$/.test(need.id) ? Number(need.id) : null
+  const subjects = id === null ? [] : await subjectsOf(id, holders)
+  const isReadable = subjects.length === 0 || subjects.some((subject) => mayDo(key, subject, 'read'))
+  return isReadable ? null : `Read on Schema: ${id}`
+}
+
+/** Subjects that hold an id; none when it is unknown, which the route then says. */
+async function subjectsOf(id: number, holders: RegistryAuthOptions['holders']): Promise<string[]> {
+  try {
+    return (await holders(id)).map(({ subject }) => plainSubject(subject))
+  } catch (error) {
+    if (error instanceof RegistryRefusal) return []
+    throw error
+  }
+}
+
+/** The subjects that a body's references name; what is malformed is the route's to refuse. */
+function referencedSubjects(body: unknown): string[] {
+  const references = (body as { references?: unknown } | null | undefined)?.references
+  return (Array.isArray(references) ? references : []).flatMap((one: { subject?: unknown } | null) =>
+    typeof one?.subject === 'string' ? [plainSubject(one.subject)] : [],
+  )
+}
+
+/** Takes offset and limit out of the query, so that the route gives the whole list; null when they are none to take. */
+function takePage(request: FastifyRequest): Admitted['page'] {
+  const query = request.query as Record<string, string | undefined>
+  const offset = query['offset'] ?? '0'
+  const limit = query['limit'] ?? '-1'
+  if (!/^\d{1,9}$/.test(offset) || !/^-?\d{1,9}$/.test(limit)) return null
+  delete query['offset']
+  delete query['limit']
+  return { offset: Number(offset), limit: Number(limit) }
+}
+
+/** The subject of an item of a list: itself, or its member. */
+function subjectIn(item: unknown): string {
+  if (typeof item === 'string') return plainSubject(item)
+  const subject = (item as { subject?: unknown } | null)?.subject
+  return typeof subject === 'string' ? plainSubject(subject) : ''
+}
+
+const send = (reply: FastifyReply, status: number, errorCode: number, message: string): FastifyReply =>
+  reply
+    .code(status)
+    .header('content-type', CONTENT_TYPE)
+    .send(Buffer.from(JSON.stringify({ error_code: errorCode, message })))
+
+const unauthorized = (reply: FastifyReply): FastifyReply =>
+  send(reply.header('www-authenticate', 'Basic realm="Schema Registry", charset="UTF-8"'), 401, 401, 'Unauthorized')
+
+const forbidden = (reply: FastifyReply, operation: string): FastifyReply =>
+  send(reply, 403, 40301, `User is denied operation ${operation}`)
+
+const tooMany = (reply: FastifyReply, waitMs: number): FastifyReply =>
+  send(reply.header('retry-after', String(Math.ceil(waitMs / 1_000))), 429, 429, 'Too Many Requests')
