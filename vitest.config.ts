@@ -15,6 +15,7 @@ export default defineConfig({
       suite('laws', ['test/laws/**/*.test.ts'], 60_000),
       suite('differential', ['test/differential/**/*.test.ts'], 120_000),
       suite('simulation', ['test/simulation/**/*.test.ts'], 120_000),
+      suite('registry', ['test/registry/**/*.test.ts'], 120_000),
       suite('embedded', ['test/embedded/**/*.test.ts'], 180_000),
       suite('integration', ['test/integration/**/*.test.ts'], 300_000),
       suite('browser', ['test/browser/**/*.test.ts'], 180_000),

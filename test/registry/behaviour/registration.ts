@@ -1,0 +1,382 @@
+/**
+ * Registration and look-up, as Confluent Platform answers: ids, versions, bodies, what makes two schemas one, what is refused.
+ * Sources: SubjectVersionsResource, SubjectsResource, AbstractSchemaRegistry and Errors of confluentinc/schema-registry.
+ */
+import {
+  config,
+  fits,
+  get,
+  id,
+  lookUp,
+  ok,
+  post,
+  refused,
+  register,
+  type Scenario,
+  scenario,
+  setConfig,
+  unchecked,
+  V1_JSON,
+  version,
+  versions,
+} from '../scenario.ts'
+
+const enc = encodeURIComponent
+/** Confluent puts the schema, its references and the reason into one sentence. */
+const invalid = (details: RegExp = /.+/) =>
+  refused(
+    42201,
+    new RegExp(`^Invalid schema [\\s\\S]* with refs \\[[\\s\\S]*\\] of type AVRO, details: ${details.source}`),
+  )
+const NULL_BODY = /^\w+\.arg\d+ must not be null( \(was null\))?$/
+
+const REGISTRATION: readonly Scenario[] = [
+  scenario('[R1] a first registration gives version 1, a second schema version 2, ids grow', ({ s, rec }) => [
+    register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
+    register(s(), rec('R', ['a', 'int'], ['b', 'int', 0]), ok({ id: id('b') })),
+    versions(s(), ok([1, 2])),
+  ]),
+  scenario('[R1] registering again gives the same id and no new version', ({ s, rec }) => [
+    register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
+    register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
+    versions(s(), ok([1])),
+  ]),
+  scenario('[R1] the same schema has one id across subjects, and own version numbers there', ({ s, rec }) => [
+    register(s('x'), rec('R', ['a', 'int']), ok({ id: id('a') })),
+    register(s('y'), rec('R', ['a', 'int'], ['b', 'int', 0]), ok({ id: id('b') })),
+    unchecked(s('y')),
+    register(s('y'), rec('R', ['a', 'int']), ok({ id: id('a') })),
+    version(s('y'), 2, ok({ subject: s('y'), version: 2, id: id('a') })),
+  ]),
+  scenario(
+    '[R1] an older schema of the subject registers again as what it is, whatever the level says',
+    ({ s, rec }) => [
+      register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
+      register(s(), rec('R', ['a', 'int'], ['b', 'int', 0]), ok({ id: id('b') })),
+      setConfig(s(), { compatibility: 'FORWARD' }, ok({ compatibility: 'FORWARD' })),
+      register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
+      versions(s(), ok([1, 2])),
+    ],
+  ),
+  scenario('[R1] a version shows subject, version, id, schemaType and schema', ({ s, rec }) => [
+    register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
+    ...[1, 'latest', '-1'].map((at) =>
+      version(
+        s(),
+        at,
+        ok({ subject: s(), version: 1, id: id('a'), schemaType: 'AVRO', schema: rec('R', ['a', 'int']) }),
+      ),
+    ),
+  ]),
+  scenario('[R1] /versions/{v}/schema is the schema itself', (n) => [
+    register(n.s(), n.rec('R', ['a', 'int']), ok({ id: id('a') })),
+    ...['1', 'latest', '-1'].map((at) => version(n.s(), `${at}/schema`, ok(n.record('R', ['a', 'int'])))),
+  ]),
+  scenario('[R1] a primitive schema is stored and shown as such', ({ s }) => [
+    register(s(), '"string"', ok({ id: id('a') })),
+    version(s(), 1, ok({ schema: '"string"' })),
+    version(s(), '1/schema', ok('string')),
+  ]),
+  scenario('[R1] look-up answers with the version under which the subject has the schema', ({ s, rec }) => [
+    register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
+    register(s(), rec('R', ['a', 'int'], ['b', 'int', 0]), ok({ id: id('b') })),
+    lookUp(
+      s(),
+      rec('R', ['a', 'int']),
+      ok({ subject: s(), version: 1, id: id('a'), schemaType: 'AVRO', schema: rec('R', ['a', 'int']) }),
+    ),
+    lookUp(s(), rec('R', ['a', 'int'], ['b', 'int', 0]), ok({ version: 2, id: id('b') })),
+  ]),
+  scenario('[R1] look-up of an unknown subject is 40401, of an unknown schema 40403', ({ s, rec }) => [
+    register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
+    lookUp(s('none'), rec('R', ['a', 'int']), refused(40401, `Subject '${s('none')}' not found.`)),
+    lookUp(s(), rec('R', ['a', 'long']), refused(40403, 'Schema not found')),
+    // Known under another subject, not under this one.
+    register(s('other'), rec('R', ['a', 'long']), ok({ id: id('b') })),
+    lookUp(s(), rec('R', ['a', 'long']), refused(40403, 'Schema not found')),
+  ]),
+  scenario('[R1] look-up registers nothing', ({ s, rec }) => [
+    lookUp(s(), rec('R', ['a', 'int']), refused(40401, `Subject '${s()}' not found.`)),
+    versions(s(), refused(40401, `Subject '${s()}' not found.`)),
+  ]),
+  ...['versions', 'versions/1', 'versions/latest', 'versions/1/schema', 'versions/1/referencedby'].map((path) =>
+    scenario(`[R1] GET of ${path} of an unknown subject is 40401`, ({ s }) => [
+      get(`/subjects/${s()}/${path}`, refused(40401, `Subject '${s()}' not found.`)),
+    ]),
+  ),
+  ...['', '/schema', '/referencedby'].map((path) =>
+    scenario(`[R1] GET of an unknown version${path} is 40402`, ({ s, rec }) => [
+      register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
+      version(s(), `2${path}`, refused(40402, 'Version 2 not found.')),
+      version(s(), `2147483647${path}`, refused(40402, 'Version 2147483647 not found.')),
+    ]),
+  ),
+  ...['0', '-2', 'abc', '1.0', '2147483648', '99999999999', 'earliest'].map((at) =>
+    scenario(`[R1] version '${at}' is 42202, also where the subject is unknown`, ({ s, rec }) => {
+      const message = `The specified version '${at}' is not a valid version id. Allowed values are between [1, 2^31-1] and the string "latest"`
+      return [
+        version(s(), at, refused(42202, message)),
+        register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
+        version(s(), at, refused(42202, message)),
+        version(s(), `${at}/schema`, refused(42202, message)),
+      ]
+    }),
+  ),
+  scenario("[R1] a version may be written 'LATEST', '01' or '+1'", ({ s, rec }) => [
+    register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
+    ...['LATEST', 'Latest', '01', '+1'].map((at) => version(s(), at, ok({ version: 1, id: id('a') }))),
+  ]),
+  scenario('[R1] a body may name version -1 or 0 and id -1: not given', ({ s, rec }) => [
+    register(s(), rec('R', ['a', 'int']), ok({ id: id('a') }), { version: 0, id: -1 }),
+    versions(s(), ok([1])),
+  ]),
+  scenario('[R1] an id in the body is refused outside IMPORT, unless it is the one the schema has', ({ s, rec }) => [
+    register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
+    register(s(), rec('R', ['a', 'int']), ok({ id: id('a') }), { id: '{#a}' }),
+    register(
+      s('other'),
+      rec('S', ['a', 'int']),
+      refused(42205, new RegExp(`^Subject ${s('other')}( in context \\S*)? is not in import mode$`)),
+      { id: 987_655 },
+    ),
+  ]),
+  scenario('[R1] unknown fields, null references, null metadata and null ruleSet change nothing', ({ s, rec }) => [
+    register(s(), rec('R', ['a', 'int']), ok({ id: id('a') }), { unknownField: 1 }),
+    register(s(), rec('R', ['a', 'int']), ok({ id: id('a') }), { references: null, metadata: null, ruleSet: null }),
+    register(s(), rec('R', ['a', 'int']), ok({ id: id('a') }), { references: [], schemaType: 'AVRO' }),
+    versions(s(), ok([1])),
+  ]),
+  scenario('[R1] metadata is kept and shown, or refused by its name', ({ s, rec }) => [
+    register(
+      s(),
+      rec('R', ['a', 'int']),
+      {
+        ...ok({ id: id('a'), metadata: { properties: { owner: 'x' } } }),
+        or: { status: 422, exact: false, body: { message: /metadata/ } },
+      },
+      { metadata: { properties: { owner: 'x' } } },
+    ),
+  ]),
+]
+
+/** Spellings of one schema; the last member says whether plain registration takes them for one. */
+const SPELLINGS: readonly (readonly [string, (tag: string) => readonly [string, string]])[] = [
+  [
+    'white space',
+    (tag) => [
+      `{"type":"record","name":"${tag}","fields":[]}`,
+      `{ "type" : "record",\n "name": "${tag}", "fields" : [ ] }`,
+    ],
+  ],
+  [
+    'order of attributes',
+    (tag) => [`{"type":"record","name":"${tag}","fields":[]}`, `{"fields":[],"name":"${tag}","type":"record"}`],
+  ],
+  [
+    'name with namespace and full name',
+    (tag) => [
+      `{"type":"record","name":"${tag}","namespace":"acme","fields":[]}`,
+      `{"type":"record","name":"acme.${tag}","fields":[]}`,
+    ],
+  ],
+  [
+    'a primitive as an object',
+    (tag) => [
+      `{"type":"record","name":"${tag}","fields":[{"name":"a","type":"long"}]}`,
+      `{"type":"record","name":"${tag}","fields":[{"name":"a","type":{"type":"long"}}]}`,
+    ],
+  ],
+]
+
+const SAMENESS: readonly Scenario[] = [
+  ...SPELLINGS.map(([title, spell]) =>
+    scenario(`[R1] one schema, one id: ${title}`, ({ s, tag }) => {
+      const [a, b] = spell(`N${tag}`)
+      return [
+        register(s('x'), a, ok({ id: id('a') })),
+        register(s('x'), b, ok({ id: id('a') })),
+        register(s('y'), b, ok({ id: id('a') })),
+        lookUp(s('x'), b, ok({ version: 1, id: id('a'), schema: a })),
+        versions(s('x'), ok([1])),
+      ]
+    }),
+  ),
+  scenario('[R1] a doc is a difference: another schema, another id', ({ s, record }) => [
+    register(s(), JSON.stringify(record('R', ['a', 'int'])), ok({ id: id('a') })),
+    register(s(), JSON.stringify({ ...record('R', ['a', 'int']), doc: 'words' }), ok({ id: id('b') })),
+    versions(s(), ok([1, 2])),
+  ]),
+  scenario('[R1] normalize=true takes properties in another order for the same', ({ s, tag }) => {
+    const base = { type: 'record', name: `N${tag}`, fields: [] }
+    const a = JSON.stringify({ ...base, 'x-b': 2, 'x-a': 1 })
+    const b = JSON.stringify({ ...base, 'x-a': 1, 'x-b': 2 })
+    return [
+      register(s(), a, ok({ id: id('a') }), {}, '?normalize=true'),
+      register(s(), b, ok({ id: id('a') }), {}, '?normalize=true'),
+      versions(s(), ok([1])),
+      lookUp(s(), a, ok({ version: 1, id: id('a') }), '?normalize=true'),
+    ]
+  }),
+  scenario('[R1] the subject setting normalize does what the query does', ({ s, tag }) => {
+    const base = { type: 'record', name: `N${tag}`, fields: [] }
+    return [
+      setConfig(s(), { normalize: true }, ok({ normalize: true })),
+      config(s(), ok({ normalize: true, compatibilityLevel: 'BACKWARD' })),
+      register(s(), JSON.stringify({ ...base, 'x-b': 2, 'x-a': 1 }), ok({ id: id('a') })),
+      register(s(), JSON.stringify({ ...base, 'x-a': 1, 'x-b': 2 }), ok({ id: id('a') })),
+      versions(s(), ok([1])),
+    ]
+  }),
+]
+
+const BAD_SCHEMAS: readonly (readonly [string, string])[] = [
+  ['a record without fields', '{"type":"record","name":"X"}'],
+  ['an unknown type', '{"type":"nosuchtype"}'],
+  ['JSON that ends early', '{"type":"record",'],
+  ['no JSON', 'message M { }'],
+  ['a name that begins with a digit', '{"type":"record","name":"1X","fields":[]}'],
+  ['a field name that begins with a digit', '{"type":"record","name":"R","fields":[{"name":"1a","type":"int"}]}'],
+  ['a field twice', '{"type":"record","name":"X","fields":[{"name":"a","type":"int"},{"name":"a","type":"int"}]}'],
+  ['a union in a union', '["null",["int"]]'],
+  ['a union of a type twice', '["int","int"]'],
+  ['an empty name', '""'],
+  ['no type', '{}'],
+  ['an array without items', '{"type":"array"}'],
+  ['a map without values', '{"type":"map"}'],
+  ['a name nobody defined', '{"type":"map","values":"nope"}'],
+  ['a fixed without size', '{"type":"fixed","name":"F"}'],
+  ['a fixed whose size is text', '{"type":"fixed","name":"F","size":"4"}'],
+  ['an enum symbol twice', '{"type":"enum","name":"E","symbols":["A","A"]}'],
+  ['an enum without symbols', '{"type":"enum","name":"E"}'],
+  ['an enum default that is no symbol', '{"type":"enum","name":"E","symbols":["A"],"default":"B"}'],
+  ['an enum symbol that begins with a digit', '{"type":"enum","name":"E","symbols":["1A"]}'],
+  ['a record named like a primitive', '{"type":"record","name":"int","fields":[]}'],
+  [
+    'a name defined twice',
+    '{"type":"record","name":"R","fields":[{"name":"a","type":{"type":"record","name":"R","fields":[]}}]}',
+  ],
+  ['a field without a name', '{"type":"record","name":"R","fields":[{"type":"int"}]}'],
+  ['a field without a type', '{"type":"record","name":"R","fields":[{"name":"a"}]}'],
+]
+
+const REFUSED: readonly Scenario[] = [
+  ...BAD_SCHEMAS.map(([title, schema]) =>
+    scenario(`[R1] ${title} is 42201 with the reason, wherever a schema is sent`, ({ s, rec }) => [
+      register(s(), schema, invalid()),
+      register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
+      register(s(), schema, invalid()),
+      lookUp(s(), schema, invalid()),
+      post(`/compatibility/subjects/${s()}/versions/latest`, invalid(), { schema }),
+      post(`/compatibility/subjects/${s()}/versions`, invalid(), { schema }),
+      versions(s(), ok([1])),
+    ]),
+  ),
+  ...([{}, { schema: null }, { schema: '' }, { schema: '   ' }] as const).map((body) =>
+    scenario(`[R1] ${JSON.stringify(body)} is 42201, empty schema`, ({ s }) => [
+      post(`/subjects/${s()}/versions`, refused(42201, 'Empty schema'), body),
+    ]),
+  ),
+  ...['avro', 'JSON5', 'XML', 'Avro'].map((type) =>
+    scenario(`[R1] schemaType ${type} is 42201`, ({ s }) => [
+      register(s(), '"int"', refused(42201, `Invalid schema type ${type}`), { schemaType: type }),
+    ]),
+  ),
+  ...['[]', '"text"', '42', '{"schema":{"type":"string"}}', '{"schema":"\\"int\\"","references":{}}'].map((raw) =>
+    scenario(`[R1] the body ${raw} is 400`, ({ s }) => [
+      { ...post(`/subjects/${s()}/versions`, refused(400, /./)), raw },
+    ]),
+  ),
+  ...['{', '{"schema"', 'no json'].map((raw) =>
+    scenario(`[R1] a body that is not JSON (${raw}) is 400, on every path that takes one`, ({ s }) =>
+      [
+        ['POST', `/subjects/${s()}/versions`],
+        ['POST', `/subjects/${s()}`],
+        ['POST', `/compatibility/subjects/${s()}/versions`],
+        ['PUT', `/config/${s()}`],
+        ['PUT', `/mode/${s()}`],
+      ].map(([method, path]) => ({ method: method!, path: path!, raw, expected: refused(400, /./) })),
+    ),
+  ),
+  scenario('[R1] an empty body is 422, on every path that takes one', ({ s }) =>
+    [
+      ['POST', `/subjects/${s()}/versions`],
+      ['POST', `/subjects/${s()}`],
+      ['POST', `/compatibility/subjects/${s()}/versions`],
+      ['PUT', `/config/${s()}`],
+      ['PUT', `/mode/${s()}`],
+    ].map(([method, path]) => ({
+      method: method!,
+      path: path!,
+      raw: '',
+      headers: { 'content-type': V1_JSON },
+      expected: refused(422, NULL_BODY),
+    })),
+  ),
+  ...['__GLOBAL', '__EMPTY'].map((subject) =>
+    scenario(`[R1] subject ${subject} is 42208`, () => {
+      const message = `The specified subject '${subject}' is not a valid.`
+      return [
+        register(subject, '"int"', refused(42208, message)),
+        setConfig(subject, { compatibility: 'NONE' }, refused(42208, message)),
+        {
+          method: 'PUT',
+          path: `/mode/${subject}`,
+          body: { mode: 'READWRITE' },
+          expected: refused(42208, message),
+        },
+      ]
+    }),
+  ),
+  scenario('[R1] a subject with a control character is 42208 for writes, unknown for reads', ({ s }) => {
+    const subject = s('tab\there')
+    const message = `The specified subject '${subject}' is not a valid.`
+    return [
+      register(subject, '"int"', refused(42208, message)),
+      versions(subject, refused(40401, `Subject '${subject}' not found.`)),
+      setConfig(subject, { compatibility: 'NONE' }, refused(42208, message)),
+    ]
+  }),
+]
+
+const NAMES = [
+  'with space',
+  'slash/inside',
+  'größe',
+  '日本',
+  'dots.and-dashes_',
+  '%percent',
+  'plus+sign',
+  'q?mark',
+  'hash#tag',
+  'trailing ',
+  'semi;colon',
+  'amp&er',
+  'eq=al',
+  'quote"d',
+  'back\\slash',
+  'star*',
+  'colon:mid',
+  'a'.repeat(300),
+]
+
+const SUBJECT_NAMES: readonly Scenario[] = NAMES.map((name) =>
+  scenario(`[R1] a percent-encoded subject is one subject: ${name.slice(0, 20)}`, ({ s, rec }) => {
+    const subject = s(name)
+    return [
+      register(subject, rec('R', ['a', 'int']), ok({ id: id('a') })),
+      versions(subject, ok([1])),
+      version(subject, 1, ok({ subject, version: 1, id: id('a') })),
+      lookUp(subject, rec('R', ['a', 'int']), ok({ subject, version: 1 })),
+      setConfig(subject, { compatibility: 'NONE' }, ok({ compatibility: 'NONE' })),
+      config(subject, ok({ compatibilityLevel: 'NONE' })),
+      post(`/compatibility/subjects/${enc(subject)}/versions/latest`, ok({ is_compatible: true }), { schema: '"int"' }),
+      get(`/subjects?subjectPrefix=${enc(subject)}`, fitsList(subject)),
+    ]
+  }),
+)
+
+function fitsList(subject: string) {
+  return ok(fits(`a list with ${subject}`, (list) => Array.isArray(list) && list.includes(subject)))
+}
+
+export const registration: readonly Scenario[] = [...REGISTRATION, ...SAMENESS, ...REFUSED, ...SUBJECT_NAMES]
