@@ -32,6 +32,8 @@ export const FAILPOINTS = [
   'barriers.reserved',
   'barriers.appended',
   'barriers.recorded',
+  'registry.allotted',
+  'registry.appended',
 ] as const
 
 /** Name of a place. */

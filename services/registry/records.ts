@@ -292,5 +292,24 @@ export function encodeIdsUsed(context: string, id: number, set: boolean): Record
   return encodeConfig(subject, set ? { compatibilityLevel: 'NONE' } : null)
 }
 
+/** The key of what a record says, as it is written here; null where one key per record does not matter. */
+export function keyOf(record: RegistryRecord): Uint8Array | null {
+  switch (record.kind) {
+    case 'schema':
+      return schemaKey(record.version.subject, record.version.version)
+    case 'schema-removed':
+      return schemaKey(record.subject, record.version)
+    case 'config':
+      return subjectKey('CONFIG', record.subject)
+    case 'mode':
+      return subjectKey('MODE', record.subject)
+    case 'subject-deleted':
+    case 'subject-cleared':
+    case 'ids-used':
+    case 'other':
+      return null
+  }
+}
+
 /** Whether a subject's name is kept for the registry itself. */
 export const isReservedSubject = (subject: string): boolean => nameOf(subject).startsWith(IDS_USED)

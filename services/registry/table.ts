@@ -155,6 +155,11 @@ export class SchemaTable {
     return versions.filter((version) => deleted || !version.deleted).toSorted((a, b) => a.version - b.version)
   }
 
+  /** A subject's version, also a soft deleted one; null when it is not there. */
+  versionOf(subject: string, version: number): SchemaVersion | null {
+    return this.#subjects.get(subject)?.get(version) ?? null
+  }
+
   /** Every (subject, version) of an id, soft deleted ones included. */
   holdersOf(id: number, context: string = DEFAULT_CONTEXT): SchemaVersion[] {
     const versions = [...(this.#ids.get(context)?.byId.get(id)?.versions ?? [])]
