@@ -9,8 +9,10 @@ import { systemClock } from '#io/clock.ts'
 import type { Config } from '#io/config.ts'
 import { OperatingError } from '#io/errors.ts'
 import { lockDirectory } from '#io/process-lock.ts'
+import { shownAddresses } from '#io/registry-http.ts'
 import { type Service, startKafka, startRedis } from '../infra/local/launcher.ts'
 import { type Child, superviseChild } from './distributed-child.ts'
+import { requireOwnKey } from './parts.ts'
 import { makeDataDir, type Running, runProcess } from './runtime.ts'
 import { SERVICE_NAMES } from './service.ts'
 import { say } from './terminal.ts'
@@ -137,8 +139,10 @@ async function startServices(
   config: Config,
   startChild: (name: string, env: Readonly<Record<string, string>>) => Child,
 ): Promise<ReadonlyMap<string, string>> {
-  const registryUrl = config.registryUrl ?? (await urlOf(startChild('registry', {})))
-  const urls = new Map([['registry', registryUrl]])
+  const ownUrl = config.registryUrl === null ? await urlOf(startChild('registry', {})) : null
+  const registryUrl = config.registryUrl ?? ownUrl!
+  // Another registry has no /readyz to wait for; who needs it waits for it.
+  const urls = new Map(ownUrl === null ? [] : [['registry', ownUrl]])
   const names = SERVICE_NAMES.filter((name) => name !== 'registry' && (name !== 'feed' || config.feed === 'demo'))
   for (const together of [['ingest'], names.filter((name) => name !== 'ingest')]) {
     const group = together.map((name) => startChild(name, { TIDEMARK_REGISTRY_URL: registryUrl }))
@@ -166,6 +170,7 @@ function tell(places: readonly { name: string; address: string; pid: number | nu
 
 async function start(config: Config, logger: Logger): Promise<Running> {
   const sinceMs = systemClock.monotonic()
+  requireOwnKey(config)
   await makeDataDir(config.dataDir)
   const lock = lockDirectory(config.dataDir, 'distributed')
   const stopping = new AbortController()
@@ -210,16 +215,18 @@ async function start(config: Config, logger: Logger): Promise<Running> {
         const seconds = ((systemClock.monotonic() - sinceMs) / 1_000).toFixed(1)
         say(`Tidemark is up after ${seconds} s: one process per service`)
         say()
+        const registry = urls.get('registry') ?? shownAddresses(config.registryUrl!)
         const pidOf = (name: string) => children.find((child) => child.name === name)?.pid() ?? null
         tell(
           [
             { name: 'kafka', address: shared.TIDEMARK_KAFKA_BROKERS, pid: kafka?.pid() ?? null },
             { name: 'redis', address: shared.TIDEMARK_REDIS_URL, pid: redis?.pid() ?? null },
+            ...(config.registryUrl === null ? [] : [{ name: 'registry', address: registry, pid: null }]),
             ...[...urls].map(([name, address]) => ({ name, address, pid: pidOf(name) })),
           ],
           config.lake,
         )
-        say(`ready ${urls.get('serve')!} registry ${urls.get('registry')!}`)
+        say(`ready ${urls.get('serve')!} registry ${registry}`)
       },
     }
   } catch (error) {

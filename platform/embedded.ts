@@ -32,7 +32,10 @@ import {
 /** A running platform. */
 export interface Embedded {
   readonly url: string
+  /** Without credentials. */
   readonly registryUrl: string
+  /** True when the registry is another one by configuration: ours does not run. */
+  readonly registryExternal: boolean
   readonly log: EventLog
   readonly lake: Lake
   readonly registry: Registry
@@ -62,17 +65,17 @@ async function compose(base: Base): Promise<Embedded> {
   const openingJobs = openJobs(base)
   openingJobs.catch(() => undefined)
   const lake = await openLake(base.config)
-  const registryUrl = await openRegistry(base)
-  const registry = registryAt(registryUrl)
+  const place = await openRegistry(base)
+  const registry = registryAt(place)
   const barriers = await openBarriers(base, registry)
   const archive = await openArchive(base, { registry, lake })
-  const speed = openSpeed(base, registryUrl)
+  const speed = openSpeed(base, place)
   speedSeries(base, speed)
   const serve = await openServe(base, lake)
   const jobs = await openingJobs
   await openBatch(base, { jobs, lake, registry, barriers })
   const parts = () => ({ speed: speed.readiness(), serve: serve.readiness(), archive: archiveReadiness(archive) })
-  const app = await openHttp('tidemark', parts)
+  const app = await openHttp('tidemark', parts, place)
   await writeRoutes(app, base, { registry, barriers })
   await readRoutes(app, base, { serve, jobs, lake })
   const url = await listen(base, app, base.config.port)
@@ -81,7 +84,8 @@ async function compose(base: Base): Promise<Embedded> {
   base.onClose(() => barriers.stop())
   return {
     url,
-    registryUrl,
+    registryUrl: place.url,
+    registryExternal: place.external,
     lake,
     registry,
     barriers,

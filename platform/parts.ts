@@ -6,12 +6,14 @@ import type { Logger } from 'pino'
 import { LIMITS } from '#core/limits.ts'
 import { systemClock } from '#io/clock.ts'
 import { type Config, logConfigOf } from '#io/config.ts'
-import { createHttp, type HttpApp, listenOrExplain, type PartReadiness } from '#io/http.ts'
+import { OperatingError } from '#io/errors.ts'
+import { createHttp, type HttpApp, listenOrExplain, type PartReadiness, type RegistryInUse } from '#io/http.ts'
 import { openEmbeddedJobs, openRedisJobs } from '#io/jobs.ts'
 import { openLakeFolder } from '#io/lake-folder.ts'
 import { type OpenLog, openLog } from '#io/open-log.ts'
 import type { JobQueue, Lake, Registry } from '#io/ports.ts'
 import { createRegistryClient } from '#io/registry.ts'
+import { shownAddresses, withAuth } from '#io/registry-http.ts'
 import { createTelemetry, type Telemetry } from '#io/telemetry.ts'
 import type { Definitions } from '#metrics/definition.ts'
 import { batchRoutes } from '../batch/routes.ts'
@@ -68,16 +70,50 @@ export async function openBase(config: Config, logger: Logger): Promise<Base> {
   }
 }
 
-/** The registry's URL: another one's by configuration, else our own started here. */
-export async function openRegistry({ config, log, logger, onClose }: Base): Promise<string> {
-  if (config.registryUrl !== null) return config.registryUrl
-  const own = await startRegistry({ log, clock: systemClock, host: config.host, port: config.registryPort, logger })
+/** The registry in use: where it is for people, and for clients, who send their key with it. */
+export interface RegistryPlace extends RegistryInUse {
+  /** May hold a password. */
+  readonly clientUrl: string
+}
+
+/** A registry's place by its URL. */
+export const registryPlace = (config: Config, url: string): RegistryPlace => ({
+  url: shownAddresses(url),
+  external: config.registryUrl !== null,
+  clientUrl: withAuth(url, config.registryAuth),
+})
+
+/** Starts our own registry; its URL. */
+export async function openOwnRegistry({ config, log, logger, onClose }: Base): Promise<string> {
+  const { host, registryPort: port, registryKeys: keys } = config
+  const own = await startRegistry({ log, clock: systemClock, host, port, logger, keys })
   onClose(() => own.close())
   return own.url
 }
 
+/**
+ * The registry by configuration, of which nothing is started here, else our own.
+ * @throws OperatingError CONFIG_INVALID when our own knows keys and the platform's services have none
+ */
+export async function openRegistry(base: Base): Promise<RegistryPlace> {
+  const { config } = base
+  if (config.registryUrl !== null) return registryPlace(config, config.registryUrl)
+  requireOwnKey(config)
+  return registryPlace(config, await openOwnRegistry(base))
+}
+
+/** @throws OperatingError CONFIG_INVALID when our own registry knows keys and the platform's services have none */
+export function requireOwnKey({ registryUrl, registryKeys, registryAuth }: Config): void {
+  if (registryUrl !== null || registryKeys === null || registryAuth !== null) return
+  const message =
+    'TIDEMARK_REGISTRY_KEYS is set, but TIDEMARK_REGISTRY_AUTH, the key of the platform’s services, is not.'
+  const hint = 'Set it to name:secret of a key that may write every subject of the definitions.'
+  throw new OperatingError('CONFIG_INVALID', message, {}, { hint })
+}
+
 /** A client of the registry. */
-export const registryAt = (url: string): Registry => createRegistryClient({ url, timeoutMs: 5_000 })
+export const registryAt = ({ clientUrl }: RegistryPlace): Registry =>
+  createRegistryClient({ url: clientUrl, timeoutMs: 5_000 })
 
 /** Opens the lake folder. */
 export const openLake = (config: Config): Promise<Lake> => openLakeFolder(config.lake)
@@ -125,10 +161,10 @@ export async function openArchive(
 }
 
 /** Starts the speed workers. */
-export function openSpeed({ config, definitions, logger, onClose }: Base, registryUrl: string): Speed {
+export function openSpeed({ config, definitions, logger, onClose }: Base, { clientUrl }: RegistryPlace): Speed {
   const speed = startSpeed({
     log: logConfigOf(config),
-    registryUrl,
+    registryUrl: clientUrl,
     definitions,
     stateDirectory: `${config.dataDir}/speed`,
     flushMs: config.flushMs,
@@ -190,8 +226,13 @@ export async function readRoutes(
 }
 
 /** An HTTP surface with health; register routes, then `listen`. */
-export async function openHttp(name: string, parts: () => Readonly<Record<string, PartReadiness>>): Promise<HttpApp> {
+export async function openHttp(
+  name: string,
+  parts: () => Readonly<Record<string, PartReadiness>>,
+  { url, external }: RegistryPlace,
+): Promise<HttpApp> {
   return createHttp({
+    registry: { url, external },
     name,
     version: VERSION,
     title: 'Tidemark',

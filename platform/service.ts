@@ -20,12 +20,14 @@ import {
   openHttp,
   openJobs,
   openLake,
-  openRegistry,
+  openOwnRegistry,
   openServe,
   openSpeed,
   openTopics,
+  type RegistryPlace,
   readRoutes,
   registryAt,
+  registryPlace,
   speedSeries,
   writeRoutes,
 } from './parts.ts'
@@ -44,13 +46,13 @@ function seriesRoute(app: HttpApp, { telemetry }: Base): void {
 
 /** Health and series of a process without an API. */
 async function health(base: Base, name: string, parts: Parts): Promise<string> {
-  const app = await openHttp(name, parts)
+  const app = await openHttp(name, parts, needRegistry(base))
   seriesRoute(app, base)
   return listen(base, app, base.config.healthPort)
 }
 
-const needRegistry = ({ config }: Base): string => {
-  if (config.registryUrl !== null) return config.registryUrl
+const needRegistry = ({ config }: Base): RegistryPlace => {
+  if (config.registryUrl !== null) return registryPlace(config, config.registryUrl)
   throw new OperatingError(
     'CONFIG_INVALID',
     'TIDEMARK_REGISTRY_URL is not set; a service of its own needs the registry’s address',
@@ -66,14 +68,11 @@ const demoStream = ({ definitions }: Base): StreamDefinition => {
 }
 
 const SERVICES: Record<string, (base: Base) => Promise<string>> = {
-  async registry(base) {
-    const url = await openRegistry({ ...base, config: { ...base.config, registryUrl: null } })
-    return url
-  },
+  registry: openOwnRegistry,
   async ingest(base) {
     const registry = registryAt(needRegistry(base))
     const barriers = await openBarriers(base, registry)
-    const app = await openHttp('ingest', () => ({ ingest: READY }))
+    const app = await openHttp('ingest', () => ({ ingest: READY }), needRegistry(base))
     seriesRoute(app, base)
     await writeRoutes(app, base, { registry, barriers })
     const url = await listen(base, app, base.config.ingestPort)
@@ -106,7 +105,7 @@ const SERVICES: Record<string, (base: Base) => Promise<string>> = {
     const serve = await openServe(base, lake)
     const jobs = await openJobs(base)
     base.onClose(() => jobs.close())
-    const app = await openHttp('serve', () => ({ serve: serve.readiness() }))
+    const app = await openHttp('serve', () => ({ serve: serve.readiness() }), needRegistry(base))
     await writeRoutes(app, base, { registry, barriers })
     await readRoutes(app, base, { serve, jobs, lake })
     return listen(base, app, base.config.port)
@@ -134,6 +133,10 @@ const SERVICES: Record<string, (base: Base) => Promise<string>> = {
 export const SERVICE_NAMES = Object.keys(SERVICES)
 
 async function start(name: string, config: Config, logger: Logger): Promise<{ close(): Promise<void> }> {
+  if (name === 'registry' && config.registryUrl !== null) {
+    const message = 'TIDEMARK_REGISTRY_URL names another registry, which all services use, so this one stays off.'
+    throw new OperatingError('CONFIG_INVALID', message, {}, { hint: 'Unset it to run this one.' })
+  }
   if (config.kafkaBrokers === null || (config.redisUrl === null && NEED_REDIS.has(name))) {
     throw new OperatingError(
       'CONFIG_INVALID',

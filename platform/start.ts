@@ -15,7 +15,9 @@ await runProcess('tidemark', async (config, logger) => {
   say(`Tidemark is up after ${seconds()} s: everything in this process, data in ${config.dataDir}`)
   say()
   say(`  page, API     ${platform.url}   (OpenAPI: /openapi.json)`)
-  say(`  registry      ${platform.registryUrl}`)
+  say(
+    `  registry      ${platform.registryUrl}${platform.registryExternal ? '   (TIDEMARK_REGISTRY_URL; ours is off)' : ''}`,
+  )
   say(`  streams       ${platform.definitions.streams.map(({ name }) => name).join(', ')}`)
   say(`  metrics       ${platform.definitions.metrics.map(({ name }) => name).join(', ')}`)
   say()

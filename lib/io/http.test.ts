@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import { Type } from 'typebox'
 import { afterEach, describe, expect, it } from 'vitest'
 import { OperatingError } from './errors.ts'
-import { createHttp, type HttpApp, listenOrExplain, type ReadinessReport } from './http.ts'
+import { createHttp, type HttpApp, listenOrExplain, type ReadinessReport, type RegistryInUse } from './http.ts'
 
 // Goal: every error a client can cause has one shape. Method: one app, one route per cause, answers looked at from outside.
 const apps: HttpApp[] = []
@@ -12,7 +12,7 @@ afterEach(async () => {
 
 async function appOf(
   parts: ReadinessReport['parts'] = {},
-  extra: { rateLimit?: { max: number; windowMs: number } } = {},
+  extra: { rateLimit?: { max: number; windowMs: number }; registry?: RegistryInUse } = {},
 ) {
   const app = await createHttp({
     name: 'test',
@@ -135,6 +135,8 @@ describe('process routes', () => {
     const parts = { log: { ready: true, reason: null }, speed: { ready: false, reason: 'Restoring.' } }
     const app = await appOf(parts)
     expect((await app.inject('/healthz')).json()).toEqual({ status: 'alive', name: 'test', version: '1.2.3' })
+    const registry = { url: 'http://registry.test', external: true }
+    expect((await (await appOf({}, { registry })).inject('/healthz')).json()).toMatchObject({ registry })
     const unready = await app.inject('/readyz')
     expect([unready.statusCode, unready.json()]).toEqual([503, { ready: false, parts }])
     const ready = await (await appOf({ log: { ready: true, reason: null } })).inject('/readyz')

@@ -38,6 +38,12 @@ export interface PartReadiness {
   readonly reason: string | null
 }
 
+/** A registry as people see it: `url` without credentials, `external` when it is not the platform's own. */
+export interface RegistryInUse {
+  readonly url: string
+  readonly external: boolean
+}
+
 /** Readiness of a process: ready when every part is. */
 export interface ReadinessReport {
   readonly parts: Readonly<Record<string, PartReadiness>>
@@ -96,6 +102,8 @@ export interface HttpOptions {
   /** Bytes of a body unless a route says otherwise. */
   readonly bodyLimitBytes: number
   readonly ready: () => ReadinessReport
+  /** The registry that the process uses, shown by /healthz; left out = not said. */
+  readonly registry?: RegistryInUse
   /** Requests per window and address; left out = no limit. */
   readonly rateLimit?: { readonly max: number; readonly windowMs: number }
 }
@@ -175,10 +183,22 @@ function registerHealth(app: HttpApp, options: HttpOptions): void {
       schema: {
         summary: 'Alive',
         tags: ['process'],
-        response: { 200: Type.Object({ status: Type.Literal('alive'), name: Type.String(), version: Type.String() }) },
+        response: {
+          200: Type.Object({
+            status: Type.Literal('alive'),
+            name: Type.String(),
+            version: Type.String(),
+            registry: Type.Optional(Type.Object({ url: Type.String(), external: Type.Boolean() })),
+          }),
+        },
       },
     },
-    () => ({ status: 'alive' as const, name: options.name, version: options.version }),
+    () => ({
+      status: 'alive' as const,
+      name: options.name,
+      version: options.version,
+      ...(options.registry === undefined ? {} : { registry: options.registry }),
+    }),
   )
   app.get(
     '/readyz',

@@ -61,6 +61,10 @@ describe.skipIf(missing !== null)('start page', () => {
     return rows.findLast((row) => finality(row.finality))!
   }
 
+  it('[R6] says which registry is in use', async () => {
+    expect(await text('#registry')).toBe(`Schema Registry: ${platform.parts.registryUrl}`)
+  })
+
   it('[G4] lists streams and metrics with their state', async () => {
     const rows = page.locator('#metrics tr')
     await rows.nth(1).waitFor()

@@ -94,7 +94,7 @@ export class ServicesRun {
       env: {
         TIDEMARK_KAFKA_BROKERS: this.#kafka!.brokers,
         TIDEMARK_REDIS_URL: this.#redis!.url,
-        TIDEMARK_REGISTRY_URL: `http://127.0.0.1:${this.#ports.get('registry')!}`,
+        TIDEMARK_REGISTRY_URL: name === 'registry' ? '' : `http://127.0.0.1:${this.#ports.get('registry')!}`,
         [PORTS[name]]: String(this.#ports.get(name)!),
         TIDEMARK_DATA_DIR: join(this.directory, name),
         TIDEMARK_LAKE: join(this.directory, 'lake'),

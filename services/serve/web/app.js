@@ -70,6 +70,14 @@ async function poll() {
   setTimeout(poll, POLL_MS)
 }
 
+/** Which registry is in use, said once: its own, or another one by configuration. */
+async function showRegistry() {
+  const registry = (await ask('/healthz'))?.registry
+  if (registry === undefined) return
+  $('registry').textContent = `Schema Registry: ${registry.url}${registry.external ? ' (external; the platform’s own is off)' : ''}`
+  $('registry').hidden = false
+}
+
 function showMetrics() {
   const items = state.metrics.map(({ stream, metric, window, cut, view, watermark, refusal }) => [
     stream, metric, Object.values(window)[0], view === null ? 'none' : String(cut), time(watermark), refusal,
@@ -227,4 +235,5 @@ function makeChart() {
 $('choice').addEventListener('submit', (event) => event.preventDefault())
 $('metric').addEventListener('change', ({ target }) => choose(target.value, null))
 $('measure').addEventListener('change', ({ target }) => choose(state.metric.metric, target.value))
+void showRegistry()
 void poll()
