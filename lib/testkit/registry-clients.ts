@@ -38,6 +38,22 @@ const V2 = {
 }
 const BROKEN = { ...V1, fields: [...V1.fields, { name: 'country', type: 'string' as const }] }
 const value = { id: 'p1', cents: 1_234 }
+const ADDRESS = {
+  type: 'record' as const,
+  name: 'Address',
+  namespace: 'demo',
+  fields: [{ name: 'city', type: 'string' as const }],
+}
+const CUSTOMER = {
+  type: 'record' as const,
+  name: 'Customer',
+  namespace: 'demo',
+  fields: [
+    { name: 'name', type: 'string' as const },
+    { name: 'address', type: 'demo.Address' },
+  ],
+}
+const customer = { name: 'Zoë', address: { city: 'Ulm' } }
 
 /** The suite. Subjects carry `prefix`, so that one log serves several runs. */
 export function stockClientTests(open: () => Promise<RegistryPlace>, prefix = ''): void {
@@ -116,6 +132,84 @@ export function stockClientTests(open: () => Promise<RegistryPlace>, prefix = ''
     expect(await client.register(subject, broken)).toBeGreaterThan(0)
     expect(await client.deleteSubjectVersion(subject, 2)).toBe(2)
     expect(await client.deleteSubject(subject)).toEqual([1])
+  })
+
+  it('[R1] @kafkajs/confluent-schema-registry encodes and decodes a schema that refers to another', async () => {
+    const registry = new SchemaRegistry({ host: url })
+    const { id: addressId } = await registry.register(
+      { type: SchemaType.AVRO, schema: JSON.stringify(ADDRESS) },
+      { subject: `${prefix}kafkajs-address` },
+    )
+    const references = [{ name: 'demo.Address', subject: `${prefix}kafkajs-address`, version: 1 }]
+    const { id } = await registry.register(
+      { type: SchemaType.AVRO, schema: JSON.stringify(CUSTOMER), references },
+      { subject: `${prefix}kafkajs-customer` },
+    )
+    expect(id).not.toBe(addressId)
+    const frame = await registry.encode(id, customer)
+    const read = await new SchemaRegistry({ host: url }).decode(frame)
+    expect({ ...read, address: { ...read.address } }).toEqual(customer)
+  })
+
+  it('[R1] @confluentinc/schemaregistry encodes and decodes a schema that refers to another', async () => {
+    const topic = `${prefix}confluent-customer`
+    const client = confluent()
+    const addressId = await client.register(`${prefix}confluent-address`, {
+      schemaType: 'AVRO',
+      schema: JSON.stringify(ADDRESS),
+    })
+    const references = [{ name: 'demo.Address', subject: `${prefix}confluent-address`, version: 1 }]
+    const id = await client.register(`${topic}-value`, {
+      schemaType: 'AVRO',
+      schema: JSON.stringify(CUSTOMER),
+      references,
+    })
+    expect(id).not.toBe(addressId)
+    expect((await confluent().getBySubjectAndId(`${topic}-value`, id)).references).toEqual(references)
+    const serializer = new AvroSerializer(client, SerdeType.VALUE, { useLatestVersion: true })
+    const frame = await serializer.serialize(topic, customer)
+    const read = await new AvroDeserializer(confluent(), SerdeType.VALUE, {}).deserialize(topic, frame)
+    expect({ ...read, address: { ...read.address } }).toEqual(customer)
+    await expect(client.deleteSubject(`${prefix}confluent-address`)).rejects.toMatchObject({
+      status: 422,
+      errorCode: 42206,
+    })
+  })
+
+  it('[R1] @confluentinc/schemaregistry lists versions, looks under a subject, deletes soft and for good', async () => {
+    const subject = `${prefix}confluent-versions`
+    const client = confluent()
+    const [v1, v2] = [V1, V2].map((schema) => ({ schemaType: 'AVRO', schema: JSON.stringify(schema) }))
+    const first = await client.register(subject, v1!)
+    const second = await client.register(subject, v2!)
+    expect(await client.getAllVersions(subject)).toEqual([1, 2])
+    expect(await confluent().getVersion(subject, v1!)).toBe(1)
+    expect(await confluent().getVersion(subject, v2!)).toBe(2)
+    expect(await confluent().getId(subject, v2!)).toBe(second)
+    expect(await client.testCompatibility(subject, 1, v2!)).toBe(true)
+    expect(await client.deleteSubjectVersion(subject, 1)).toBe(1)
+    await expect(confluent().getVersion(subject, v1!)).rejects.toMatchObject({ status: 404, errorCode: 40403 })
+    expect(await confluent().getVersion(subject, v1!, false, true)).toBe(1)
+    expect((await confluent().getBySubjectAndId(subject, first)).schema).toBe(v1!.schema)
+    expect(await client.deleteSubject(subject)).toEqual([2])
+    expect(await client.getAllSubjects()).not.toContain(subject)
+    expect(await client.deleteSubject(subject, true)).toEqual([1, 2])
+    await expect(confluent().getAllVersions(subject)).rejects.toMatchObject({ status: 404, errorCode: 40401 })
+  })
+
+  it('[R1] @confluentinc/schemaregistry reads and changes settings of a subject', async () => {
+    const subject = `${prefix}confluent-settings`
+    const client = confluent()
+    await expect(client.getConfig(subject)).rejects.toMatchObject({ status: 404, errorCode: 40408 })
+    expect(await client.updateConfig(subject, { compatibility: Compatibility.FULL, normalize: true })).toMatchObject({
+      compatibility: 'FULL',
+      normalize: true,
+    })
+    expect(await client.getConfig(subject)).toMatchObject({ compatibilityLevel: 'FULL', normalize: true })
+    expect(await client.getDefaultCompatibility()).toBe('BACKWARD')
+    const spelled = (schema: object) => ({ schemaType: 'AVRO', schema: JSON.stringify(schema) })
+    const id = await client.register(subject, spelled({ ...V1, 'x-b': 1, 'x-a': 2 }))
+    expect(await confluent().register(subject, spelled({ ...V1, 'x-a': 2, 'x-b': 1 }))).toBe(id)
   })
 
   it('[R6] our own client, and everything again after a restart', async () => {

@@ -48,12 +48,16 @@ export async function ownRegistry(
   }
 }
 
-/** The registry that the suite is about. */
-export async function openPlace(): Promise<RegistryPlace> {
-  if (givenUrl !== null) return { url: givenUrl, close: async () => undefined }
+/** Ours on a SQLite log in a directory of its own. */
+export async function openOwnPlace(): Promise<ClientsPlace> {
   const directory = await mkdtemp(join(tmpdir(), 'tidemark-registry-'))
   return ownRegistry(
     async () => openSqliteLog({ directory, clock: systemClock, durability: 'os', lock: true }),
     async () => rm(directory, { recursive: true, force: true }),
   )
+}
+
+/** The registry that the suite is about. */
+export async function openPlace(): Promise<RegistryPlace> {
+  return givenUrl === null ? openOwnPlace() : { url: givenUrl, close: async () => undefined }
 }
