@@ -10,6 +10,7 @@ import { OperatingError } from '#io/errors.ts'
 import { createHttp, type HttpApp, listenOrExplain, type PartReadiness, type RegistryInUse } from '#io/http.ts'
 import { openEmbeddedJobs, openRedisJobs } from '#io/jobs.ts'
 import { openLakeFolder } from '#io/lake-folder.ts'
+import { joinKafkaLeadership } from '#io/leadership-kafka.ts'
 import { type OpenLog, openLog } from '#io/open-log.ts'
 import type { JobQueue, Lake, Registry } from '#io/ports.ts'
 import { createRegistryClient } from '#io/registry.ts'
@@ -83,11 +84,26 @@ export const registryPlace = (config: Config, url: string): RegistryPlace => ({
   clientUrl: withAuth(url, config.registryAuth),
 })
 
-/** Starts our own registry; its URL. */
-export async function openOwnRegistry({ config, log, logger, onClose }: Base): Promise<string> {
-  const { host, registryPort: port, registryKeys: keys } = config
-  const own = await startRegistry({ log, clock: systemClock, host, port, logger, keys })
+/** Starts our own registry; its URL. On Kafka it is one of those that choose who writes. */
+export async function openOwnRegistry({ config, log, logger, telemetry, onClose }: Base): Promise<string> {
+  const { host, registryPort: port, registryKeys: keys, registryAdvertisedUrl: advertisedUrl, kafkaBrokers } = config
+  const elect = (brokers: readonly string[]) => (url: string) =>
+    joinKafkaLeadership({
+      brokers,
+      clientId: 'tidemark-registry',
+      clock: systemClock,
+      group: config.registryGroup,
+      url,
+      onTrouble: (error) => logger.warn({ err: error }, 'the registries cannot agree on who writes'),
+    })
+  const election = kafkaBrokers === null ? {} : { elect: elect(kafkaBrokers), advertisedUrl }
+  const own = await startRegistry({ log, clock: systemClock, host, port, logger, keys, ...election })
   onClose(() => own.close())
+  telemetry.onScrape(() => {
+    telemetry.set('tidemark_registry_passed_over_records', { reason: 'malformed' }, own.passedOver.malformed)
+    telemetry.set('tidemark_registry_passed_over_records', { reason: 'conflicting' }, own.passedOver.conflicting)
+    telemetry.set('tidemark_registry_writer', {}, own.leader()?.self === true ? 1 : 0)
+  })
   return own.url
 }
 

@@ -33,6 +33,10 @@ export interface Config {
   readonly registryAuth: string | null
   /** Who may use the registry of this platform; null = whoever reaches it. */
   readonly registryKeys: readonly RegistryKey[] | null
+  /** Group of the registries that share a topic on Kafka. */
+  readonly registryGroup: string
+  /** Where the other registries reach this one; null = where it listens. */
+  readonly registryAdvertisedUrl: string | null
   readonly lake: string
   readonly barrierIntervalMs: number
   readonly flushMs: number
@@ -95,6 +99,14 @@ export const SETTINGS = {
     fallback: '',
     meaning:
       'keys of the platform’s own registry, as YAML or JSON (docs/schemas.md); empty = open to whoever reaches it',
+  },
+  REGISTRY_GROUP: {
+    fallback: 'schema-registry',
+    meaning: 'Kafka group in which the registries of one topic choose who writes, Confluent’s included',
+  },
+  REGISTRY_ADVERTISED_URL: {
+    fallback: '',
+    meaning: 'URL at which the other registries reach this one; empty = where it listens',
   },
   LAKE: { fallback: '', meaning: 'folder of the lake; empty = <data dir>/lake' },
   BARRIER_INTERVAL: { fallback: '60s', meaning: 'barrier cadence' },
@@ -159,6 +171,9 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   if (registryAuth !== null && !registryAuth.includes(':')) problems.push('TIDEMARK_REGISTRY_AUTH is no name:secret')
   if (registryUrl !== null && !addressesOf(registryUrl).every(isHttpUrl))
     problems.push('TIDEMARK_REGISTRY_URL is no http(s) URL, or list of such')
+  const advertisedUrl = optional('REGISTRY_ADVERTISED_URL')
+  if (advertisedUrl !== null && !isHttpUrl(advertisedUrl))
+    problems.push('TIDEMARK_REGISTRY_ADVERTISED_URL is no http(s) URL')
   const keys = optional('REGISTRY_KEYS')
   const lapse = Number(get('LAPSE', text))
   if (!(lapse > 0 && lapse <= 10_000)) problems.push('TIDEMARK_LAPSE is no number above 0')
@@ -174,6 +189,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     redisUrl: optional('REDIS_URL'),
     registryUrl,
     registryAuth,
+    registryGroup: get('REGISTRY_GROUP', text),
+    registryAdvertisedUrl: advertisedUrl,
     registryKeys: keys === null ? null : parseRegistryKeys(keys, problems),
     lake: resolve(optional('LAKE') ?? `${dataDir}/lake`),
     barrierIntervalMs: get('BARRIER_INTERVAL', duration),

@@ -37,6 +37,23 @@ export interface KafkaBroker {
     groupId: string
     coordinatorType: number
   }): Promise<{ coordinator: { nodeId: number; host: string; port: number } }>
+  joinGroup(join: {
+    groupId: string
+    sessionTimeout: number
+    rebalanceTimeout: number
+    /** Empty for a new member. */
+    memberId: string
+    protocolType: string
+    groupProtocols: readonly { name: string; metadata: Buffer }[]
+  }): Promise<JoinedGroup>
+  syncGroup(sync: {
+    groupId: string
+    generationId: number
+    memberId: string
+    groupAssignment: readonly { memberId: string; memberAssignment: Buffer }[]
+  }): Promise<{ memberAssignment: Buffer }>
+  heartbeat(beat: { groupId: string; groupGenerationId: number; memberId: string }): Promise<unknown>
+  leaveGroup(leave: { groupId: string; memberId: string }): Promise<unknown>
   offsetCommit(commit: {
     groupId: string
     groupGenerationId: number
@@ -65,6 +82,15 @@ export interface KafkaBroker {
     topicPartitions: readonly { topic: string; count: number }[]
     timeout: number
   }): Promise<unknown>
+}
+
+/** A group as a member sees it that joined. */
+export interface JoinedGroup {
+  readonly generationId: number
+  readonly memberId: string
+  /** Member that gives every member its assignment; only it is told of the members. */
+  readonly leaderId: string
+  readonly members: readonly { readonly memberId: string; readonly memberMetadata: Buffer }[]
 }
 
 /** Address of a broker. */

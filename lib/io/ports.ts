@@ -95,6 +95,27 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>
 }
 
+/** The instance that writes for all. */
+export interface Leader {
+  /** Base URL without a trailing slash. */
+  readonly url: string
+  /** It is this instance. */
+  readonly self: boolean
+}
+
+/**
+ * Who of several instances of a service writes. At most one believes so at most times; one that was paused may believe it
+ * a little longer, so its writes must be safe beside another's.
+ */
+export interface Leadership {
+  /** The leader as it is known now; null while there is none. */
+  leader(): Leader | null
+  /** Resolves at the next change of what `leader` says, at the latest after `waitMs`. */
+  changed(waitMs: number): Promise<void>
+  /** Leaves at once, so that another is chosen. */
+  close(): Promise<void>
+}
+
 /** What services need of any Confluent-compatible registry. */
 export interface Registry {
   /** Registers (or finds) a schema under a subject. @throws OperatingError SCHEMA_INCOMPATIBLE with the registry's reason */

@@ -79,6 +79,16 @@ export const SERIES = {
     help: '1 while merged answers of the metric are refused with this code.',
     labels: ['metric', 'code'],
   },
+  tidemark_registry_passed_over_records: {
+    kind: 'gauge',
+    help: 'Records of the schemas topic that count for nothing, since the start: malformed, conflicting.',
+    labels: ['reason'],
+  },
+  tidemark_registry_writer: {
+    kind: 'gauge',
+    help: '1 while this registry is the one that writes.',
+    labels: [],
+  },
   tidemark_query_duration_seconds: {
     kind: 'histogram',
     help: 'Time to compute an answer that was not cached.',

@@ -176,17 +176,15 @@ function ordered(value: JsonObject, order: readonly string[]): JsonObject {
   return Object.fromEntries(names.filter((name) => !isEmpty(value[name])).map((name) => [name, value[name]]))
 }
 
+const byCodeUnits = (a: unknown, b: unknown): number => (String(a) < String(b) ? -1 : 1)
+
 /** A map or set as Confluent's sorted collections print it. */
-const sorted = (value: unknown): unknown =>
-  Array.isArray(value)
-    ? [...value].toSorted()
-    : isObject(value)
-      ? Object.fromEntries(
-          Object.keys(value)
-            .toSorted()
-            .map((name) => [name, value[name]]),
-        )
-      : value
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.toSorted(byCodeUnits)
+  if (!isObject(value)) return value
+  const names = Object.keys(value).toSorted(byCodeUnits)
+  return Object.fromEntries(names.map((name) => [name, value[name]]))
+}
 
 const RULE = ['name', 'doc', 'kind', 'mode', 'type', 'tags', 'params', 'expr', 'onSuccess', 'onFailure', 'disabled']
 

@@ -2,17 +2,22 @@
 import Fastify from 'fastify'
 import { LIMITS } from '#core/limits.ts'
 import { OperatingError } from '#io/errors.ts'
-import type { Clock, EventLog } from '#io/ports.ts'
+import type { Clock, EventLog, Leader, Leadership } from '#io/ports.ts'
 import type { RegistryKey } from '#io/registry-keys.ts'
 import { registryAuth } from './auth.ts'
+import { forwardWrites } from './forward.ts'
 import { registryRoutes, SUBJECT_LENGTH_MAX } from './routes.ts'
 import { openRegistryState } from './state.ts'
-import type { RegistryLogger } from './store.ts'
+import type { PassedOver, RegistryLogger } from './store.ts'
 
 /** A running registry. */
 export interface RunningRegistry {
   /** Base URL without a trailing slash. */
   readonly url: string
+  /** Who writes; null while that is not known. Without an election it is this one. */
+  leader(): Leader | null
+  /** Records of the topic that count for nothing. */
+  readonly passedOver: Readonly<PassedOver>
   /** Ends open requests, then lets go of the log's reader. The log itself stays the caller's. */
   close(): Promise<void>
 }
@@ -31,8 +36,14 @@ export async function startRegistry(deps: {
   logger?: RegistryLogger
   /** Who may use it; null or left out = whoever reaches it. */
   keys?: readonly RegistryKey[] | null
+  /** Makes this instance, at a URL, one of several that choose who writes; left out = it is the only one. */
+  elect?: (url: string) => Leadership
+  /** URL at which the others reach it; null or left out = the one it listens on. */
+  advertisedUrl?: string | null
 }): Promise<RunningRegistry> {
-  const { log, clock, port, host, logger = SILENT, keys = null } = deps
+  const { log, clock, port, host, logger = SILENT, keys = null, elect, advertisedUrl = null } = deps
+  const stopping = new AbortController()
+  let leadership: Leadership | null = null
   const state = await openRegistryState({ log, clock, logger })
   const app = Fastify({
     // A schema as a JSON string in JSON: escaping may double it.
@@ -45,14 +56,26 @@ export async function startRegistry(deps: {
     routerOptions: { maxParamLength: SUBJECT_LENGTH_MAX, ignoreTrailingSlash: true },
   })
   if (keys !== null) registryAuth(app, { keys, clock, logger, holders: (id) => state.holders(id) })
+  if (elect !== undefined)
+    forwardWrites(app, {
+      leadership: () => leadership,
+      clock,
+      logger,
+      stopping: stopping.signal,
+      refresh: () => state.refresh(),
+    })
   await app.register(registryRoutes, { state, logger })
   const close = async (): Promise<void> => {
+    stopping.abort()
+    await leadership?.close()
     await app.close()
     await state.close()
   }
   try {
     const url = await app.listen({ port, host })
-    return { url, close }
+    leadership = elect?.(advertisedUrl ?? url) ?? null
+    const leader = (): Leader | null => (leadership === null ? { url, self: true } : leadership.leader())
+    return { url, leader, passedOver: state.passedOver, close }
   } catch (error) {
     await close()
     if ((error as { code?: unknown }).code !== 'EADDRINUSE') throw error

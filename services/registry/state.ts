@@ -11,7 +11,7 @@ import { comparedVersions, incompatibilities, LEVEL_DEFAULT } from './compatibil
 import type { Level, SchemaVersion } from './records.ts'
 import * as records from './records.ts'
 import { RegistryRefusal, refusals } from './refusal.ts'
-import type { RegistryLogger } from './store.ts'
+import type { PassedOver, RegistryLogger } from './store.ts'
 import { openStore } from './store.ts'
 import { identityOf, type SchemaTable } from './table.ts'
 
@@ -47,6 +47,8 @@ export interface RegistryState {
   /** Unsets; the level that was set. */
   unsetLevel(subject: string | null): Promise<Level>
   mode(subject: string | null, options: { inherit: boolean }): Promise<string>
+  /** Records of the topic that count for nothing. */
+  readonly passedOver: Readonly<PassedOver>
   /** Resolves when the log can be read to its end. */
   refresh(): Promise<void>
   close(): Promise<void>
@@ -190,6 +192,7 @@ export async function openRegistryState(deps: {
         if (subject !== null && !inherit) throw refusals.modeNotConfigured(subject)
         return table.modeOf(null) ?? 'READWRITE'
       }),
+    passedOver: store.passedOver,
     refresh: () => store.refresh(),
     close: () => store.close(),
   }
