@@ -11,5 +11,12 @@ declare module 'autocannon' {
     readonly connections: number
     /** Seconds. */
     readonly duration: number
+    /** Sent in turn by every connection; default: the URL alone. */
+    readonly requests?: readonly {
+      readonly method: 'GET' | 'POST'
+      readonly path: string
+      readonly headers?: Readonly<Record<string, string>>
+      readonly body?: string
+    }[]
   }): Promise<Result>
 }

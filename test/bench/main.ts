@@ -12,9 +12,10 @@ import { buildView, flights } from './flights.ts'
 import { type Bench, describeMachine } from './harness.ts'
 import { hotPath, linear } from './hot-path.ts'
 import { peers } from './peers.ts'
+import { registry } from './registry.ts'
 import { recovery, serving } from './serving.ts'
 
-const BENCHES: readonly Bench[] = [hotPath, linear, embedded, flights, buildView, serving, recovery, peers]
+const BENCHES: readonly Bench[] = [hotPath, linear, embedded, flights, buildView, serving, recovery, registry, peers]
 
 const { values } = parseArgs({
   options: {
