@@ -3,13 +3,17 @@
  * checker and the Confluent registry do. Pure. Source: Avro specification 1.12, "Schema Resolution"; types, paths and
  * messages of org.apache.avro.SchemaCompatibility.
  *
- * Beyond Avro's checker, two decimals must agree in precision and scale, as the specification says: bytes read under
- * another scale are another number. Other logical types do not take part, as the specification says too.
+ * Beyond Avro's checker, whose verdict is otherwise kept:
+ * - logical types count where they would misread (avro-logical.ts);
+ * - a reader's field whose name and alias are two written fields is refused with a place, where Avro's checker throws;
+ * - of a union, the branch that a decoder takes decides (same primitive, same full name), and not any that would fit;
+ * - recursive schemas are followed to the end: no branch counts as readable only because it was still being looked at.
  */
 
 import { LIMITS } from '#core/limits.ts'
+import { logicalMismatch, viewOf } from './avro-logical.ts'
 import { SchemaProblem } from './avro-schema.ts'
-import type { AvroNode, Decimal, EnumNode, FieldNode, FixedNode, RecordNode, UnionNode } from './avro-tree.ts'
+import type { AvroNode, EnumNode, FieldNode, FixedNode, RecordNode, UnionNode } from './avro-tree.ts'
 import { parseAvro } from './avro-tree.ts'
 
 export { parsingCanonicalForm } from './avro-fingerprint.ts'
@@ -25,7 +29,7 @@ export type IncompatibilityType =
   | 'TYPE_MISMATCH'
   | 'MISSING_UNION_BRANCH'
 
-/** One reason. `path` is a JSON pointer into the reader (below a union: the writer's branch); `/` is the root. */
+/** One reason. `path` is a JSON pointer into the reader (of a union: into the writer's branches); `/` is the root. */
 export interface Incompatibility {
   readonly type: IncompatibilityType
   readonly path: string
@@ -92,7 +96,7 @@ function createComparison() {
 
   /** Inside a pass the assumptions stand; a report starts a pass of its own. */
   function holdsAny(reader: UnionNode, writer: AvroNode, report: Report): boolean {
-    for (const candidate of reader.branches) {
+    for (const candidate of candidates(reader, writer)) {
       if (report === null ? compare(candidate, writer, '', null) : fits(candidate, writer)) return true
     }
     return false
@@ -106,7 +110,7 @@ function createComparison() {
           if (holdsAny(reader, branch, report)) continue
           report?.('MISSING_UNION_BRANCH', `${path}/${index}`, lacking(branch))
           verdict = false
-        } else verdict = compare(reader, branch, path, report) && verdict
+        } else verdict = compare(reader, branch, `${path}/${index}`, report) && verdict
         if (report === null && !verdict) return false
       }
       return verdict
@@ -124,9 +128,7 @@ function createComparison() {
     if (reader.kind === 'map' && writer.kind === 'map')
       return compare(reader.items, writer.items, `${path}/values`, report)
     if (reader.kind === writer.kind || PROMOTIONS[writer.kind]?.includes(reader.kind) === true) {
-      return 'decimal' in reader && 'decimal' in writer
-        ? compareDecimals(reader.decimal, writer.decimal, path, report)
-        : true
+      return compareLogical(reader, writer, path, report)
     }
     report?.('TYPE_MISMATCH', path, `reader type: ${typeOf(reader)} not compatible with writer type: ${typeOf(writer)}`)
     return false
@@ -150,8 +152,12 @@ function createComparison() {
     for (const [index, field] of reader.fields.entries()) {
       if (report === null && !verdict) break
       const at = `${path}/fields/${index}`
-      const written = writtenField(field, writer)
-      if (written !== null) verdict = compare(field.type, written.type, `${at}/type`, report) && verdict
+      const written = writtenFields(field, writer)
+      if (written.length > 1) {
+        report?.('NAME_MISMATCH', at, `field ${field.name} matches several written fields: ${namesOf(written)}`)
+        verdict = false
+      } else if (written[0] !== undefined)
+        verdict = compare(field.type, written[0].type, `${at}/type`, report) && verdict
       else if (!field.hasDefault) {
         report?.('READER_FIELD_MISSING_DEFAULT_VALUE', at, field.name)
         verdict = false
@@ -178,13 +184,19 @@ const typeOf = (node: AvroNode): string => node.kind.toUpperCase()
 const lacking = (writer: AvroNode): string => `reader union lacking writer type: ${typeOf(writer)}`
 const shortName = (name: string): string => name.slice(name.lastIndexOf('.') + 1)
 
-/** The written field that a reader's field takes its value from: of the same name, else of one of its aliases. */
-function writtenField(field: FieldNode, writer: RecordNode): FieldNode | null {
-  for (const name of [field.name, ...field.aliases]) {
-    const found = writer.fields.find((written) => written.name === name)
-    if (found !== undefined) return found
-  }
-  return null
+/** The written fields that a reader's field may take its value from: of its name, or of one of its aliases. */
+function writtenFields(field: FieldNode, writer: RecordNode): FieldNode[] {
+  return writer.fields.filter(({ name }) => name === field.name || field.aliases.includes(name))
+}
+const namesOf = (fields: readonly FieldNode[]): string => fields.map(({ name }) => name).join(', ')
+
+/** The branches a decoder may take: only the one of the same primitive or full name, when there is one. */
+function candidates(reader: UnionNode, writer: AvroNode): readonly AvroNode[] {
+  const same = reader.branches.find(
+    (branch) =>
+      branch.kind === writer.kind && (!('name' in branch) || !('name' in writer) || branch.name === writer.name),
+  )
+  return same === undefined ? reader.branches : [same]
 }
 
 /** Unqualified names match, or an alias of the reader is the writer's full name. */
@@ -201,7 +213,8 @@ function namesFit(
 
 function compareEnums(reader: EnumNode, writer: EnumNode, path: string, report: Report): boolean {
   const named = namesFit(reader, writer, path, report)
-  const missing = writer.symbols.filter((symbol) => !reader.symbols.includes(symbol))
+  const known = new Set(reader.symbols)
+  const missing = writer.symbols.filter((symbol) => !known.has(symbol)).toSorted()
   if (missing.length === 0 || reader.fallback !== null) return named
   report?.('MISSING_ENUM_SYMBOLS', `${path}/symbols`, `[${missing.join(', ')}]`)
   return false
@@ -209,16 +222,14 @@ function compareEnums(reader: EnumNode, writer: EnumNode, path: string, report: 
 
 function compareFixed(reader: FixedNode, writer: FixedNode, path: string, report: Report): boolean {
   const named = namesFit(reader, writer, path, report)
-  if (reader.size === writer.size) return compareDecimals(reader.decimal, writer.decimal, path, report) && named
+  if (reader.size === writer.size) return compareLogical(reader, writer, path, report) && named
   report?.('FIXED_SIZE_MISMATCH', `${path}/size`, `expected: ${writer.size}, found: ${reader.size}`)
   return false
 }
 
-const digits = ({ precision, scale }: Decimal): string => `decimal(${precision}, ${scale})`
-
-function compareDecimals(reader: Decimal | null, writer: Decimal | null, path: string, report: Report): boolean {
-  if (reader === null || writer === null) return true
-  if (reader.precision === writer.precision && reader.scale === writer.scale) return true
-  report?.('TYPE_MISMATCH', path, `reader type: ${digits(reader)} not compatible with writer type: ${digits(writer)}`)
+function compareLogical(reader: AvroNode, writer: AvroNode, path: string, report: Report): boolean {
+  const mismatch = logicalMismatch(viewOf(reader), viewOf(writer))
+  if (mismatch === null) return true
+  report?.('TYPE_MISMATCH', path, `reader type: ${mismatch.reader} not compatible with writer type: ${mismatch.writer}`)
   return false
 }

@@ -5,6 +5,7 @@
  * Source: the printer of org.apache.avro.Schema 1.12; Confluent's AvroSchemaUtils.toNormalizedString.
  */
 import { isDefault, type Known } from './avro-defaults.ts'
+import { logicalOf } from './avro-logical.ts'
 import { type Json, namespaceOf, numberSource, printDouble, printFloat, printJson, printObject } from './avro-text.ts'
 import type { AvroNode, FieldNode, NamedNode, PlainNode } from './avro-tree.ts'
 
@@ -66,7 +67,7 @@ function others(json: Json, reserved: ReadonlySet<string>, { normalized = false 
 
 /** A valid logical type comes first, its scale only when it is not zero. */
 function normalizedPlain(node: PlainNode): Attributes {
-  return logicalFirst(node.json, isLogical(node) ? LOGICAL : [])
+  return logicalFirst(node.json, logicalOf(node) === null ? [] : LOGICAL)
 }
 
 function logicalFirst(json: Json, logical: readonly string[]): Attributes {
@@ -76,25 +77,6 @@ function logicalFirst(json: Json, logical: readonly string[]): Attributes {
   )
   const rest = others(json, OF_TYPE, { normalized: true }).filter(([key]) => !first.includes(key))
   return [...first.map((key) => [key, printJson(json[key])] as const), ...rest]
-}
-
-/** Logical types that Avro's JVM library takes for one, by the type they stand on. */
-const LOGICAL_TYPES: Partial<Record<AvroNode['kind'], readonly string[]>> = {
-  bytes: ['decimal', 'big-decimal'],
-  fixed: ['decimal', 'uuid', 'duration'],
-  string: ['uuid'],
-  int: ['date', 'time-millis'],
-  long: 'time-micros timestamp-millis timestamp-micros timestamp-nanos local-timestamp-millis local-timestamp-micros local-timestamp-nanos'.split(
-    ' ',
-  ),
-}
-
-function isLogical(node: PlainNode | (NamedNode & { kind: 'fixed' })): boolean {
-  const logical = node.json['logicalType']
-  if (LOGICAL_TYPES[node.kind]?.includes(logical as string) !== true) return false
-  if (logical === 'decimal') return node.decimal !== null
-  if (node.kind !== 'fixed') return true
-  return node.size === (logical === 'duration' ? 12 : 16)
 }
 
 /** Names that a type's short name could be taken for. */
@@ -132,7 +114,7 @@ function printNamed(node: NamedNode, namespace: string, printer: Printer): strin
   } else if (node.kind === 'fixed') {
     attributes.push(['size', String(node.size)])
     attributes.push(
-      ...(normalized ? logicalFirst(json, isLogical(node) ? LOGICAL : []) : others(json, OF_TYPE, printer)),
+      ...(normalized ? logicalFirst(json, logicalOf(node) === null ? [] : LOGICAL) : others(json, OF_TYPE, printer)),
     )
   } else {
     attributes.push(['fields', `[${node.fields.map((field) => printField(field, own, printer)).join(',')}]`])

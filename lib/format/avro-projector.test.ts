@@ -379,6 +379,27 @@ describe('resolution', () => {
     ['null order', { name: 'a', type: ['string', 'null'] }, { name: 'a', type: ['null', 'string'] }, { a: null }, null],
     ['alias', { name: 'old', type: 'int' }, { name: 'a', type: 'int', aliases: ['old'] }, { old: 9 }, 9n],
     [
+      'decimal → its bytes',
+      { name: 'a', type: ['null', { type: 'bytes', logicalType: 'decimal', precision: 9, scale: 2 }] },
+      { name: 'a', type: ['null', 'bytes'] },
+      { a: Buffer.from([0x01, 0x02]) },
+      '0102',
+    ],
+    [
+      'long decimal on fixed → its bytes',
+      { name: 'a', type: { type: 'fixed', name: 'F', size: 8, logicalType: 'decimal', precision: 18, scale: 2 } },
+      { name: 'a', type: { type: 'fixed', name: 'F', size: 8 } },
+      { a: Buffer.from([0, 0, 0, 1, 2, 3, 4, 5]) },
+      '0000000102030405',
+    ],
+    [
+      'decimal → wider decimal',
+      { name: 'a', type: { type: 'bytes', logicalType: 'decimal', precision: 9, scale: 2 } },
+      { name: 'a', type: { type: 'bytes', logicalType: 'decimal', precision: 18, scale: 2 } },
+      { a: Buffer.from([0x01, 0x02]) },
+      258n,
+    ],
+    [
       'default null',
       { name: 'z', type: 'int' },
       { name: 'a', type: ['null', 'string'], default: null },
@@ -448,11 +469,41 @@ describe('resolution', () => {
       { name: 'a', type: { type: 'long', logicalType: 'timestamp-micros' } },
       { name: 'a', type: { type: 'long', logicalType: 'timestamp-millis' } },
     ],
+    [
+      'decimal of a narrower precision',
+      { name: 'a', type: { type: 'bytes', logicalType: 'decimal', precision: 9, scale: 2 } },
+      { name: 'a', type: { type: 'bytes', logicalType: 'decimal', precision: 8, scale: 2 } },
+    ],
+    [
+      'decimal → string',
+      { name: 'a', type: { type: 'bytes', logicalType: 'decimal', precision: 9, scale: 2 } },
+      { name: 'a', type: 'string' },
+    ],
+    [
+      'date → timestamp',
+      { name: 'a', type: { type: 'int', logicalType: 'date' } },
+      { name: 'a', type: { type: 'long', logicalType: 'timestamp-millis' } },
+    ],
     ['inexact default', { name: 'z', type: 'int' }, { name: 'a', type: 'long', default: 2 ** 60 }],
     ['nested writer', { name: 'a', type: { type: 'array', items: 'int' } }, { name: 'b', type: 'int', default: 1 }],
   ])('[R2] refused as a whole: %s', (_, from, into) => {
     expect(() => compileProjector({ ...optionsFor(null, ['at']), writer: record(from), reader: record(into) })).toThrow(
       SchemaMismatch,
+    )
+  })
+
+  test('[R2] an enum is known by its name after its definition, on both sides', () => {
+    const symbols = (...list: string[]) => ({ type: 'enum', name: 'n.E', symbols: list, default: 'Y' })
+    const writer = record({ name: 'a', type: symbols('X', 'Y') }, { name: 'b', type: ['null', 'n.E'] })
+    const reader = record({ name: 'c', type: ['null', symbols('Y', 'X')], aliases: ['b'] }, { name: 'a', type: 'n.E' })
+    expect(readAs(writer, reader, { a: 'X', b: 'Y' })[0].slice(1)).toEqual(['Y', 'X'])
+  })
+
+  test('[R2] refused as a whole: a field that is two of the writer', () => {
+    const writer = record({ name: 'a', type: 'int' }, { name: 'z', type: 'int' })
+    const reader = record({ name: 'a', type: 'int', aliases: ['z'] })
+    expect(() => compileProjector({ ...optionsFor(null, ['at']), writer, reader })).toThrow(
+      'field a: it is several fields of the writer: a, z',
     )
   })
 

@@ -4,12 +4,13 @@
  * with the reader's default. What cannot be resolved for EVERY datum is refused as a whole, as the registry's compatibility
  * check does: a null branch that the reader lacks, an enum symbol it does not know.
  *
- * Stricter than the specification, on purpose: decimals must agree in scale (a wider precision is fine), and time-millis and
- * time-micros style logical types must not be mixed, which would be a silent factor of 1,000. Names of records, enums and
- * fixed types are not compared: a subject holds one record, and flat schemas keep no type names.
+ * Stricter than the specification, on purpose, where another value would be read (avro-logical.ts: decimals must agree in scale,
+ * units of time must not be mixed); the registry's check refuses the same. Names of records, enums and fixed types are not
+ * compared: a subject holds one record, and flat schemas keep no type names.
  */
 import { SAFE_MAX } from '#core/columns.ts'
 import { fitsPrecision, readDecimal } from './avro-faults.ts'
+import { type LogicalView, logicalMismatch } from './avro-logical.ts'
 import type { AvroPrimitive, FlatField, FlatSchema } from './avro-schema.ts'
 
 /** The writer's schema cannot be read as the reader's. `path` names the field. Its records are dead: `incompatible-schema`. */
@@ -80,32 +81,33 @@ export function resolve(writer: FlatSchema, reader: FlatSchema): Resolution {
   return { writer, reader, sources, text }
 }
 
+/** The written field that has the name or an alias of a reader's field; -1 without one. */
 function indexOf(writer: FlatSchema, field: FlatField): number {
-  const named = writer.fields.findIndex(({ name }) => name === field.name)
-  if (named >= 0) return named
-  return writer.fields.findIndex(({ name }) => field.aliases.includes(name))
+  const names = new Set([field.name, ...field.aliases])
+  const written = writer.fields.filter(({ name }) => names.has(name)).map(({ name }) => name)
+  if (written.length > 1)
+    throw new SchemaMismatch(field.name, `it is several fields of the writer: ${written.join(', ')}`)
+  return writer.fields.findIndex(({ name }) => name === written[0])
 }
-
-const TIME = /^(timestamp|local-timestamp|time)-/
 
 function match(from: FlatField, into: FlatField): void {
   const fail = (message: string): never => {
     throw new SchemaMismatch(into.name, message)
   }
   if (from.nullable && !into.nullable) fail('the writer may write null and the reader has no null branch')
-  if ((from.kind === 'decimal') !== (into.kind === 'decimal')) fail('only one side is a decimal')
-  if (into.kind === 'decimal') {
-    if (from.scale !== into.scale) fail(`decimal scale ${from.scale} cannot be read as ${into.scale}`)
-    if (from.precision > into.precision) fail(`decimal precision ${from.precision} does not fit ${into.precision}`)
-    return
-  }
   if (from.avro !== into.avro && !PROMOTIONS[from.avro].includes(into.avro))
     fail(`${from.avro} cannot be read as ${into.avro}`)
   if (from.avro === 'fixed' && from.size !== into.size)
     fail(`fixed of ${from.size} bytes cannot be read as ${into.size}`)
-  const mixed = from.logical !== into.logical && TIME.test(from.logical ?? '') && TIME.test(into.logical ?? '')
-  if (mixed) fail(`${from.logical} cannot be read as ${into.logical}`)
+  const mismatch = logicalMismatch(viewOf(into), viewOf(from))
+  if (mismatch !== null) fail(`${mismatch.writer} cannot be read as ${mismatch.reader}`)
 }
+
+const viewOf = (field: FlatField): LogicalView => ({
+  avro: field.avro,
+  logical: field.logical,
+  decimal: field.kind === 'decimal' ? { precision: field.precision, scale: field.scale } : null,
+})
 
 function symbolsOf(from: FlatField, into: FlatField): string[] {
   return from.symbols.map((symbol) => {

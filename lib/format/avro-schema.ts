@@ -1,6 +1,7 @@
 /**
  * Flat Avro records: the event schemas that Tidemark computes over. A field is a primitive, an enum, a fixed, or a union
- * of null and one of these; logical types decimal (precision ≤ 18), uuid, date, timestamp-*, time-* are known. Nested records,
+ * of null and one of these, in full or by the name of an enum or fixed above it; logical types decimal (precision ≤ 18), uuid,
+ * date, timestamp-*, time-* are known. Nested records,
  * arrays, maps and wider unions are refused by name: flatten them, or keep them in a stream of their own.
  * Zero-byte array items and other decoder bombs cannot occur in a flat record (notes: poison corpus).
  */
@@ -93,7 +94,8 @@ export function parseFlatSchema(text: string): FlatSchema {
       'Use letters, digits and _, not starting with a digit.',
     )
   }
-  const fields = json['fields'].map((field) => parseField(field))
+  const types: Types = { namespace: namespaceFor(name, json['namespace'], ''), known: new Map() }
+  const fields = json['fields'].map((field) => parseField(field, types))
   const seen = new Set<string>()
   for (const field of fields) {
     if (seen.has(field.name)) throw new SchemaProblem(field.name, 'the field is there twice', 'Rename or remove one.')
@@ -102,7 +104,31 @@ export function parseFlatSchema(text: string): FlatSchema {
   return { name, fields }
 }
 
-function parseField(json: unknown): FlatField {
+/** Enums and fixed types defined so far, by full name. */
+interface Types {
+  readonly namespace: string
+  readonly known: Map<string, Json>
+}
+
+/** A name with dots carries its namespace; else the attribute counts, else the one around it. */
+function namespaceFor(name: string, attribute: unknown, around: string): string {
+  if (name.includes('.')) return name.slice(0, name.lastIndexOf('.'))
+  return typeof attribute === 'string' ? attribute : around
+}
+
+const fullName = (name: string, namespace: string): string =>
+  name.includes('.') || namespace === '' ? name : `${namespace}.${name}`
+
+/** A type by its name, or the type itself; remembers what it defines. */
+function known(type: unknown, { namespace, known: types }: Types): unknown {
+  if (typeof type === 'string') return types.get(fullName(type, namespace)) ?? types.get(type) ?? type
+  if (isObject(type) && typeof type['name'] === 'string') {
+    types.set(fullName(type['name'], namespaceFor(type['name'], type['namespace'], namespace)), type)
+  }
+  return type
+}
+
+function parseField(json: unknown, types: Types): FlatField {
   if (!isObject(json) || typeof json['name'] !== 'string' || !NAME.test(json['name'])) {
     throw new SchemaProblem(
       'fields',
@@ -135,7 +161,7 @@ function parseField(json: unknown): FlatField {
     valueIndex,
     hasDefault,
     default: json['default'],
-    ...parseType(name, values[0]),
+    ...parseType(name, known(values[0], types)),
   }
 }
 

@@ -208,15 +208,18 @@ function namesOf(json: Json, place: Place): { name: string; aliases: string[] } 
     throw problem(place, `not an Avro namespace: ${show(namespace)}`, 'Use dot-separated Avro names.')
   }
   const full = qualified(name, typeof namespace === 'string' ? namespace : place.namespace)
-  if (PLAIN.has(full)) throw problem(place, `${full} is a primitive type`, 'Choose another name.')
+  if (PLAIN.has(full.slice(full.lastIndexOf('.') + 1))) {
+    throw problem(place, `${full} is a primitive type`, 'Choose a name that is no primitive type, in any namespace.')
+  }
   const aliases = aliasesOf(json, place).map((alias) => qualified(alias, namespaceOf(full)))
   return { name: full, aliases: [...new Set(aliases)] }
 }
 
 function aliasesOf(json: Json, place: Place): string[] {
   const aliases = json['aliases'] ?? []
-  if (!Array.isArray(aliases) || !aliases.every(isFullName)) {
-    throw problem(place, `not a list of Avro names: ${show(aliases)}`, 'Aliases are Avro names.')
+  // Any string: an alias may be the illegal name that an older version had.
+  if (!Array.isArray(aliases) || !aliases.every((alias) => typeof alias === 'string' && alias !== '')) {
+    throw problem(place, `not a list of aliases: ${show(aliases)}`, 'List them as strings.')
   }
   return [...new Set(aliases)]
 }
