@@ -6,6 +6,7 @@ import { checkDefinitions, checkedText } from './definitions.ts'
 import { addJob, fieldsOf, getJob, jobLines, jobsOf, jobsTable, waitForJob } from './jobs.ts'
 import { linesOf, show, tableOf } from './print.ts'
 import { query } from './query.ts'
+import { addSchemaCommands } from './schemas.ts'
 
 interface Globals {
   readonly url: string
@@ -166,6 +167,13 @@ export async function runCli(args: readonly string[]): Promise<number> {
       if (!checked.ok) exitCode = 1
       say(checked, () => checkedText(checked))
     })
+
+  addSchemaCommands(program, {
+    say,
+    fail: (code) => {
+      exitCode = code
+    },
+  })
 
   try {
     await program.parseAsync(args, { from: 'user' })

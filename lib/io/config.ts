@@ -138,11 +138,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       problems.push(`${name} is no setting`)
   }
   const get = <T>(name: Setting, read: Reader<T>): T => {
-    const fromFile = env[`TIDEMARK_${name}_FILE`]
-    const raw =
-      env[`TIDEMARK_${name}`] ??
-      (fromFile === undefined ? undefined : readFileSync(fromFile, 'utf8').trim()) ??
-      file[name.toLowerCase()]
+    const raw = givenSetting(env, name, problems) ?? file[name.toLowerCase()]
     const value = raw === undefined || raw === '' ? SETTINGS[name].fallback : raw
     const read_ = read(value)
     if (typeof read_ === 'string' && read !== (text as unknown) && read_ !== value)
@@ -220,6 +216,34 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     )
   }
   return config
+}
+
+/** A setting as the environment gives it, by itself or by its `_FILE` variant; undefined when it does not. */
+function givenSetting(
+  env: Readonly<Record<string, string | undefined>>,
+  name: Setting,
+  problems: string[],
+): string | undefined {
+  const path = env[`TIDEMARK_${name}_FILE`]
+  const given = env[`TIDEMARK_${name}`]
+  if (given !== undefined || path === undefined || path === '') return given
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch (error) {
+    problems.push(`TIDEMARK_${name}_FILE cannot be read: ${(error as Error).message}`)
+    return undefined
+  }
+}
+
+/**
+ * One setting of the environment, unchecked, or its default; for commands, which need few and heed no others.
+ * @throws OperatingError CONFIG_INVALID when its file cannot be read
+ */
+export function settingOf(env: Readonly<Record<string, string | undefined>>, name: Setting): string {
+  const problems: string[] = []
+  const given = givenSetting(env, name, problems)
+  if (problems.length > 0) throw new OperatingError('CONFIG_INVALID', problems.join('; '))
+  return given === undefined || given === '' ? SETTINGS[name].fallback : given
 }
 
 /** Where the log is, as plain data for worker threads. */

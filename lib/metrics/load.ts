@@ -94,13 +94,21 @@ function byPlace(a: Problem, b: Problem): number {
   return (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0)
 }
 
-/** A schema is looked for beside the stream, then from the directory's root, then by its bare file name. */
-function findSchema(schemas: ReadonlyMap<string, SchemaFile>, stream: string, name: string): SchemaFile | null {
+/**
+ * The path among `paths` of the schema that a stream's file names: looked for beside the stream, then from the directory's root,
+ * then by its bare file name; null when it is not there.
+ */
+export function schemaPathOf(paths: readonly string[], stream: string, name: string): string | null {
   const beside = normalise(`${stream.slice(0, stream.lastIndexOf('/') + 1)}${name}`)
-  const exact = schemas.get(beside) ?? schemas.get(normalise(name))
+  const exact = [beside, normalise(name)].find((path) => paths.includes(path))
   if (exact !== undefined) return exact
-  const bare = [...schemas.keys()].filter((path) => path.slice(path.lastIndexOf('/') + 1) === name)
-  return bare.length === 1 ? schemas.get(bare[0]!)! : null
+  const bare = paths.filter((path) => path.slice(path.lastIndexOf('/') + 1) === name)
+  return bare.length === 1 ? bare[0]! : null
+}
+
+function findSchema(schemas: ReadonlyMap<string, SchemaFile>, stream: string, name: string): SchemaFile | null {
+  const path = schemaPathOf([...schemas.keys()], stream, name)
+  return path === null ? null : schemas.get(path)!
 }
 
 /** Resolves `.` and `..` of a relative path. */
