@@ -108,6 +108,28 @@ describe('checkCompatibility', () => {
     expect(() => checkCompatibility(cycle(400), cycle(399))).toThrow(/more than 256 pairs of records/)
   })
 
+  it('[R2] refuses unions of many records of one name, which need millions of comparisons', () => {
+    const tangle = (leaf: string): string => {
+      const names = Array.from({ length: 120 }, (_, i) => `n${i}.R`)
+      const fields = names.map((name, i) => ({
+        name: `d${i}`,
+        type: { type: 'record', name, fields: [{ name: 'f', type: leaf }] },
+      }))
+      const tops = names.map((_, i) => ({
+        name: `t${i}`,
+        type: { type: 'record', name: `m${i}.T`, fields: [{ name: 'u', type: [...names] }] },
+      }))
+      const unions = [{ name: 'u', type: tops.map(({ type }) => type.name) }]
+      return record(...fields, ...tops, ...unions)
+    }
+    expect(() =>
+      checkCompatibility(
+        tangle('int'),
+        tangle('string').replaceAll(/"[nm](?=\d)/g, (quoted) => `${quoted}x`),
+      ),
+    ).toThrow(/more than 1000000 comparisons/)
+  })
+
   it('[R2] never allows what avsc cannot resolve', () => {
     const leaf = fc.constantFrom<unknown>('null', 'int', 'long', 'float', 'double', 'string', 'bytes', 'boolean')
     const field = fc.record({
@@ -233,6 +255,159 @@ describe('parseAvro', () => {
       parseAvro(`{"type":"record","name":"R","fields":[{"name":"a","type":${text(type)},"default":${value}}]}`)
     if (valid) expect(parse().kind).toBe('record')
     else expect(parse).toThrow(/invalid default for field a/)
+  })
+
+  const named = (name: string, ...fields: unknown[]) => ({ type: 'record', name, fields })
+  const field = (name: string, type: unknown, more: object = {}) => ({ name, type, ...more })
+  const bombs: readonly (readonly [string, unknown, RegExp])[] = [
+    ['a record that holds itself', named('R', field('next', 'R')), /no finite value is a R \(at \/\)/],
+    [
+      'two records that hold each other, below an array that need not be empty',
+      { type: 'array', items: named('A', field('b', named('B', field('a', 'A')))) },
+      /no finite value is a A \(at \/items\)/,
+    ],
+    ['a union of nothing but itself', named('R', field('next', ['R'])), /no finite value is a R/],
+    [
+      'a union whose every branch comes back',
+      named('R', field('u', [named('S', field('r', 'R')), 'R'])),
+      /no finite value is a R/,
+    ],
+    [
+      'a default that holds itself',
+      named('R', field('next', ['null', 'R'], { default: {} })),
+      /the default of field next expands without end \(at \/fields\/0\)/,
+    ],
+    [
+      'a default that comes back through another record',
+      named(
+        'R',
+        field('s', ['null', named('S', field('r', ['null', 'R'], { default: {} }))], { default: null }),
+        field('x', ['null', 'S'], { default: {} }),
+      ),
+      /expands without end/,
+    ],
+    ['a fixed of two gigabytes', { type: 'fixed', name: 'F', size: 2 ** 31 - 1 }, /larger than 16777216 bytes/],
+    ['a fixed of a fraction', { type: 'fixed', name: 'F', size: 1.5 }, /invalid fixed size/],
+    ['a fixed beyond integers', { type: 'fixed', name: 'F', size: 1e300 }, /larger than 16777216 bytes/],
+    ['a name of a megabyte', named('R'.repeat(2_000)), /not an Avro name/],
+    [
+      'ten thousand and one symbols',
+      { type: 'enum', name: 'E', symbols: Array.from({ length: 10_001 }, (_, i) => `S${i}`) },
+      /more than 10000 symbols/,
+    ],
+    [
+      'an array of records that hold only empty records',
+      { type: 'array', items: named('R', field('n', named('N')), field('m', 'N')) },
+      /take no byte \(at \/items\)/,
+    ],
+    [
+      'an array of arrays of nulls',
+      { type: 'array', items: { type: 'array', items: 'null' } },
+      /take no byte \(at \/items\/items\)/,
+    ],
+  ]
+  it.each(bombs)('[R1] refuses the bomb: %s', (_name, schema, message) => {
+    expect(() => parseAvro(text(schema))).toThrow(message)
+  })
+
+  it('[R1] takes what only looks like a bomb', () => {
+    const fine: readonly unknown[] = [
+      { type: 'array', items: ['null'] },
+      { type: 'map', values: 'null' },
+      named('R', field('kids', { type: 'array', items: 'R' })),
+      named('R', field('next', ['null', 'R'], { default: null })),
+      named('R', field('next', ['R', 'null'])),
+      named('R', field('kids', { type: 'map', values: 'R' }, { default: {} })),
+      { type: 'fixed', name: 'F', size: 16 * 1024 * 1024 },
+    ]
+    for (const schema of fine) expect(() => parseAvro(text(schema))).not.toThrow()
+  })
+
+  /** Each record holds the one below it twice: one datum of the last has 2^depth values. */
+  const doubling = (depth: number, leaf: unknown, more: object = {}): string[] => [
+    text(named('R0', field('leaf', leaf, more))),
+    ...Array.from({ length: depth }, (_, i) =>
+      text(named(`R${i + 1}`, field('a', `R${i}`, more), field('b', `R${i}`, more))),
+    ),
+  ]
+  it('[R1] refuses a datum that unrolls without bytes, also through references', () => {
+    const texts = doubling(40, 'null')
+    expect(() => parseAvro(texts.at(-1)!, texts.slice(0, -1))).toThrow(/one R\d+ holds more than 100000 values/)
+    expect(parseAvro(texts[10]!, texts.slice(0, 10)).kind).toBe('record')
+  })
+
+  it('[R1] refuses a default that unrolls, and answers at once for one that fits in many ways and not at all', () => {
+    const lists = doubling(40, 'int', { default: 0 }).map((schema) =>
+      schema.replaceAll(/("R\d+"),"default":0/g, '$1,"default":{}'),
+    )
+    expect(() => parseAvro(lists.at(-1)!, lists.slice(0, -1))).toThrow(/expands without end|more than 100000 values/)
+    let value: unknown = { n: 'no' }
+    for (let i = 0; i < 100; i++) value = { n: value }
+    const union = ['null', 'A', 'B']
+    const schema = named(
+      'T',
+      field('a', ['null', named('A', field('n', ['null', 'A', named('B', field('n', union))]))]),
+      field('x', union, { default: value }),
+    )
+    expect(() => parseAvro(text(schema))).toThrow(/invalid default for field x/)
+  })
+
+  it('[R1] aliases are unique as names are, and any text', () => {
+    const twice = (a: object, b: object) => text(named('R', field('a', 'int', a), field('b', 'int', b)))
+    expect(() => parseAvro(twice({ aliases: ['x'] }, { aliases: ['x'] }))).toThrow(
+      /the alias x of field b is field a's too \(at \/fields\/1\/aliases\)/,
+    )
+    expect(() => parseAvro(twice({ aliases: ['b'] }, {}))).toThrow(/the alias b of field a is field b's too/)
+    expect(() => parseAvro(twice({ aliases: 'x' }, {}))).toThrow(/not a list of aliases/)
+    expect(() => parseAvro(twice({ aliases: [''] }, {}))).toThrow(/not a list of aliases/)
+    expect(parseAvro(twice({ aliases: ['a', 'x', 'x'] }, { aliases: ['old name'] })).kind).toBe('record')
+    const types = (...aliases: string[]) => text([{ ...named('n.A'), aliases }, named('n.B', field('a', 'n.A'))])
+    expect(() => parseAvro(types('B'))).toThrow(/the alias "n.B" of n.A is n.B's too/)
+    expect(parseAvro(types('A', 'C')).kind).toBe('union')
+  })
+
+  it('[R1] names are those of the specification', () => {
+    for (const name of ['', 'a..b', '.a', 'a.', 'é', 'a b', '1a', 'n.int', 'null', 'a-b'])
+      expect(() => parseAvro(text(named(name))), name).toThrow(SchemaProblem)
+    for (const name of ['record', 'n.map', '_', 'A9', '__proto__', 'constructor.toString', 'a.b.c'])
+      expect(parseAvro(text(named(name))), name).toMatchObject({ name })
+    expect(() => parseAvro(text(named('R', field('n.f', 'int'))))).toThrow(/not a field/)
+    expect(() => parseAvro(text({ ...named('R'), namespace: 'a..b' }))).toThrow(/not an Avro namespace/)
+    expect(parseAvro(text({ ...named('R'), namespace: null }))).toMatchObject({ name: 'R' })
+  })
+
+  it('[R1] fields named like members of objects have defaults of their own', () => {
+    const fields = ['__proto__', 'constructor', 'toString'].map((name) => field(name, 'int'))
+    const withDefault = (value: string) =>
+      `{"type":"record","name":"O","fields":[{"name":"r","type":${text(named('R', ...fields))},"default":${value}}]}`
+    expect(() => parseAvro(withDefault('{}'))).toThrow(/invalid default/)
+    expect(() => parseAvro(withDefault('{"__proto__":1,"constructor":2}'))).toThrow(/invalid default/)
+    const whole = withDefault('{"__proto__":1,"constructor":2,"toString":3}')
+    expect(printAvro(parseAvro(whole))).toBe(whole)
+    expect(Object.prototype.toString.call({})).toBe('[object Object]')
+  })
+
+  it('[R1] a key twice in one object is refused, in whatever spelling; in two objects it is none', () => {
+    for (const twice of [
+      '{"type":"int","type":"long"}',
+      '{"type":"int","typ\\u0065":"long"}',
+      '{"type":"int" , "x":[{"a":1,"b":{},"a" :2}]}',
+      '{"__proto__":1,"type":"int","__proto__":2}',
+    ])
+      expect(() => parseAvro(twice), twice).toThrow(/an object has the key "\w+" twice/)
+    expect(parseAvro('{"type":"int","x":[{"a":1},{"a":"a:","b":"{\\"a\\":1"}]}').kind).toBe('int')
+  })
+
+  it('[R1] nesting of 20,000 levels is refused and overflows nothing', () => {
+    const wrap = (open: string, middle: string, close: string) => open.repeat(20_000) + middle + close.repeat(20_000)
+    for (const deep of [
+      wrap('[', '"int"', ']'),
+      wrap('{"type":"array","items":', '"int"', '}'),
+      wrap('{"type":', '"int"', '}'),
+      `{"type":"int","x":${wrap('[', '', ']')}}`,
+      `{"type":"record","name":"R","fields":[{"name":"a","type":"int","default":${wrap('{"a":', '1', '}')}}]}`,
+    ])
+      expect(() => parseAvro(deep)).toThrow(/types nest deeper than 64|larger than/)
   })
 
   it('[R1] refuses bombs by name: text, depth, fields, brackets', () => {

@@ -38,7 +38,7 @@ export interface Incompatibility {
 
 /**
  * Why `reader` cannot read what `writer` wrote; empty when it can.
- * @throws SchemaProblem when one of them is no valid schema, or when they entangle beyond PAIRS_DEPTH_MAX
+ * @throws SchemaProblem when one of them is no valid schema, or when they entangle beyond PAIRS_DEPTH_MAX or COMPARISONS_MAX
  */
 export function checkCompatibility(reader: string, writer: string): Incompatibility[] {
   return compareNodes(parseAvro(reader), parseAvro(writer))
@@ -52,6 +52,8 @@ type Report = ((type: IncompatibilityType, path: string, message: string) => voi
  * into the product of both, which is met only in attacks and would overflow the stack.
  */
 const PAIRS_DEPTH_MAX = 4 * LIMITS.schemaDepth
+/** Types held against each other: a thousand fields need some thousands; unions of many records of one name need millions. */
+const COMPARISONS_MAX = 1_000_000
 
 /** The same for parsed schemas. A pair of records that meets again is reported once. @throws SchemaProblem */
 export function compareNodes(reader: AvroNode, writer: AvroNode): Incompatibility[] {
@@ -81,6 +83,7 @@ function createComparison() {
   const reported = new Set<string>()
   let assumed = new Set<string>()
   let depth = 0
+  let comparisons = 0
 
   function fits(reader: AvroNode, writer: AvroNode): boolean {
     for (;;) {
@@ -103,6 +106,10 @@ function createComparison() {
   }
 
   function compare(reader: AvroNode, writer: AvroNode, path: string, report: Report): boolean {
+    if (++comparisons > COMPARISONS_MAX) {
+      const message = `the schemas need more than ${COMPARISONS_MAX} comparisons of types`
+      throw new SchemaProblem(path, message, 'Use fewer branches of one name in unions.')
+    }
     if (writer.kind === 'union') {
       let verdict = true
       for (const [index, branch] of writer.branches.entries()) {

@@ -121,8 +121,23 @@ export function parseAvro(text: string, references: readonly string[] = []): Avr
 
 function parseText(text: string, scope: Scope): AvroNode {
   const node = parseType(readJson(text), { path: '', namespace: '', depth: 1 }, scope)
+  refuseSharedTypeAliases(scope.named)
   checkDefaults(scope.defaults.splice(0))
   return node
+}
+
+/** Aliases are unique as names are: one that is another type's name too would leave it open which of them is read. */
+function refuseSharedTypeAliases(named: ReadonlyMap<string, NamedNode>): void {
+  const owners = new Map([...named.keys()].map((name) => [name, name]))
+  for (const { name, aliases } of named.values()) {
+    for (const alias of aliases) {
+      const owner = owners.get(alias) ?? name
+      if (owner !== name) {
+        throw new SchemaProblem('', `the alias ${show(alias)} of ${name} is ${owner}'s too`, 'Keep it at one type.')
+      }
+      owners.set(alias, name)
+    }
+  }
 }
 
 interface Place {
@@ -196,8 +211,10 @@ function reference(name: string, place: Place, scope: Scope): AvroNode {
 
 const qualified = (name: string, namespace: string): string =>
   name.includes('.') || namespace === '' ? name : `${namespace}.${name}`
+const isName = (name: unknown): name is string =>
+  typeof name === 'string' && name.length <= LIMITS.schemaNameChars && NAME.test(name)
 const isFullName = (name: unknown): name is string =>
-  typeof name === 'string' && name.split('.').every((part) => NAME.test(part))
+  typeof name === 'string' && name.length <= LIMITS.schemaNameChars && name.split('.').every((part) => NAME.test(part))
 
 /** Full name and aliases of a definition; a name with dots overrules the namespace attribute. */
 function namesOf(json: Json, place: Place): { name: string; aliases: string[] } {
@@ -215,10 +232,13 @@ function namesOf(json: Json, place: Place): { name: string; aliases: string[] } 
   return { name: full, aliases: [...new Set(aliases)] }
 }
 
+const isAlias = (alias: unknown): alias is string =>
+  typeof alias === 'string' && alias !== '' && alias.length <= LIMITS.schemaNameChars
+
 function aliasesOf(json: Json, place: Place): string[] {
   const aliases = json['aliases'] ?? []
   // Any string: an alias may be the illegal name that an older version had.
-  if (!Array.isArray(aliases) || !aliases.every((alias) => typeof alias === 'string' && alias !== '')) {
+  if (!Array.isArray(aliases) || !aliases.every(isAlias)) {
     throw problem(place, `not a list of aliases: ${show(aliases)}`, 'List them as strings.')
   }
   return [...new Set(aliases)]
@@ -262,7 +282,7 @@ function parseRecord(json: Json, place: Place, scope: Scope): RecordNode {
   const seen = new Set<string>()
   for (const [index, field] of fields.entries()) {
     const at = inner({ ...place, path: `${place.path}/fields` }, String(index), namespaceOf(names.name))
-    if (!isObject(field) || typeof field['name'] !== 'string' || !NAME.test(field['name'])) {
+    if (!isObject(field) || !isName(field['name'])) {
       throw problem(at, `not a field: ${show(field)}`, 'A field has a name (Avro grammar) and a type.')
     }
     const name = field['name']
@@ -301,13 +321,15 @@ function refuseSharedAliases(record: RecordNode, place: Place): void {
 function parseEnum(json: Json, place: Place, scope: Scope): EnumNode {
   const names = namesOf(json, place)
   const symbols = json['symbols']
-  if (!Array.isArray(symbols) || !symbols.every((symbol) => typeof symbol === 'string' && NAME.test(symbol))) {
+  if (!Array.isArray(symbols) || !symbols.every(isName)) {
     throw problem(place, `enum ${names.name} needs symbols that are Avro names`, 'List them in "symbols".')
   }
+  if (symbols.length > LIMITS.schemaSymbols)
+    throw problem(place, `more than ${LIMITS.schemaSymbols} symbols`, 'Use a string for what has no fixed list.')
   if (new Set(symbols).size !== symbols.length)
     throw problem(place, `duplicate enum symbol in ${names.name}`, 'Remove one.')
   const fallback = json['default'] ?? null
-  if (fallback !== null && !symbols.includes(fallback)) {
+  if (fallback !== null && !symbols.includes(fallback as string)) {
     throw problem(
       place,
       `the enum default ${show(fallback)} is not a symbol of ${names.name}`,
