@@ -85,7 +85,7 @@ async function compose(base: Base): Promise<Embedded> {
   return {
     url,
     registryUrl: place.url,
-    registryExternal: place.external,
+    registryExternal: place.external === true,
     lake,
     registry,
     barriers,

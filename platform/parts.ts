@@ -80,7 +80,6 @@ export interface RegistryPlace extends RegistryInUse {
 /** A registry's place by its URL. */
 export const registryPlace = (config: Config, url: string): RegistryPlace => ({
   url: shownAddresses(url),
-  external: config.registryUrl !== null,
   clientUrl: withAuth(url, config.registryAuth),
 })
 
@@ -113,9 +112,9 @@ export async function openOwnRegistry({ config, log, logger, telemetry, onClose 
  */
 export async function openRegistry(base: Base): Promise<RegistryPlace> {
   const { config } = base
-  if (config.registryUrl !== null) return registryPlace(config, config.registryUrl)
+  if (config.registryUrl !== null) return { ...registryPlace(config, config.registryUrl), external: true }
   requireOwnKey(config)
-  return registryPlace(config, await openOwnRegistry(base))
+  return { ...registryPlace(config, await openOwnRegistry(base)), external: false }
 }
 
 /** @throws OperatingError CONFIG_INVALID when our own registry knows keys and the platform's services have none */
@@ -245,10 +244,10 @@ export async function readRoutes(
 export async function openHttp(
   name: string,
   parts: () => Readonly<Record<string, PartReadiness>>,
-  { url, external }: RegistryPlace,
+  { clientUrl: _, ...registry }: RegistryPlace,
 ): Promise<HttpApp> {
   return createHttp({
-    registry: { url, external },
+    registry,
     name,
     version: VERSION,
     title: 'Tidemark',

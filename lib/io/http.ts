@@ -38,10 +38,12 @@ export interface PartReadiness {
   readonly reason: string | null
 }
 
-/** A registry as people see it: `url` without credentials, `external` when it is not the platform's own. */
+/** A registry as people see it. */
 export interface RegistryInUse {
+  /** Without credentials. */
   readonly url: string
-  readonly external: boolean
+  /** True when it is not the platform's own; left out by a process that only knows the address. */
+  readonly external?: boolean
 }
 
 /** Readiness of a process: ready when every part is. */
@@ -188,7 +190,7 @@ function registerHealth(app: HttpApp, options: HttpOptions): void {
             status: Type.Literal('alive'),
             name: Type.String(),
             version: Type.String(),
-            registry: Type.Optional(Type.Object({ url: Type.String(), external: Type.Boolean() })),
+            registry: Type.Optional(Type.Object({ url: Type.String(), external: Type.Optional(Type.Boolean()) })),
           }),
         },
       },
