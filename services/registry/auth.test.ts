@@ -226,6 +226,14 @@ describe('verification', () => {
     expect(await verify({ name: 'root', secret: secrets.root }, '1.1.1.1')).toMatchObject({ key: { name: 'root' } })
   })
 
+  it('a secret that was verified costs no scrypt again', async () => {
+    const verify = createVerifier(keys, createVirtualClock())
+    const right = { name: 'person', secret: secrets.person }
+    // Each verification takes a tenth of a second; so many of them would not end in the time of a test.
+    for (let i = 0; i < 2_000; i++) expect(await verify(right, '1.1.1.1')).toMatchObject({ key: { name: 'person' } })
+    expect(await verify({ ...right, secret: 'another' }, '1.1.1.1')).toBe('refused')
+  })
+
   it('takes basic and bearer, and nothing that only looks like them', () => {
     expect(credentialsOf(basic('a', 'b:c.d'))).toEqual({ name: 'a', secret: 'b:c.d' })
     expect(credentialsOf('bearer a.b.c')).toEqual({ name: 'a', secret: 'b.c' })
