@@ -4,8 +4,8 @@
  *   partition 0  [file][file][file]|            | = the cut: rows at or behind it are filtered out of the one file
  *   partition 1  [file][file  |   ]             that it goes through; later files are not read at all
  *
- * Every file's SHA-256 is checked before its first use in this process. Fields that a file is older than are filled with
- * the schema's default. Duplicates are removed by the rule of the stream: the same id earlier in the same partition in an
+ * Every file's SHA-256 is checked before its first use in this process. Files of an older definition are read as today's
+ * (archive-fields.ts). Duplicates are removed by the rule of the stream: the same id earlier in the same partition in an
  * epoch greater than (own epoch - horizon).
  */
 import { parseFlatSchema } from '#format/avro-schema.ts'
@@ -14,7 +14,8 @@ import { OperatingError } from '#io/errors.ts'
 import type { Lake } from '#io/ports.ts'
 import type { StreamDefinition } from '#metrics/definition.ts'
 import type { ArchiveEntry } from '#schemas/archive.ts'
-import { sqlDefault, sqlTypeOf } from './sql-types.ts'
+import { readAs } from './archive-fields.ts'
+import { sqlTypeOf } from './sql-types.ts'
 
 /** A file of the archive with the epochs its rows may belong to, both inclusive. */
 export interface ArchiveFile {
@@ -75,8 +76,8 @@ const ENVELOPE = {
 
 /**
  * A FROM item over exactly the rows below the cut in `files` that pass `condition`: the envelope columns that readers use
- * and every field of the stream. Files written under an older schema are read beside the others with defaults filled in.
- * @throws OperatingError DUCKDB_FAILED
+ * and every field of the stream. Files written under an older schema are read beside the others, as the schema of today.
+ * @throws OperatingError DUCKDB_FAILED; SCHEMA_INCOMPATIBLE
  */
 export async function archiveRelation(
   db: DuckDb,
@@ -86,51 +87,54 @@ export async function archiveRelation(
   files: readonly ArchiveFile[],
   condition: string | null = null,
 ): Promise<string> {
-  const fields = stream.fields.map((field) => ({ field, name: sqlName(field.name), type: sqlTypeOf(field) }))
+  const fields = parseFlatSchema(stream.schema).fields.map((field) => ({ field, name: sqlName(field.name) }))
   const envelope = Object.entries(ENVELOPE)
   if (files.length === 0) {
     const columns = [
       ...envelope.map(([name, type]) => `NULL::${type} AS ${name}`),
-      ...fields.map(({ name, type }) => `NULL::${type} AS ${name}`),
+      ...fields.map(({ field, name }) => `NULL::${sqlTypeOf(field)} AS ${name}`),
     ]
     return `(SELECT ${columns.join(', ')} WHERE false)`
   }
-  const defaults = new Map(parseFlatSchema(stream.schema).fields.map((field) => [field.name, sqlDefault(field)]))
   const conditions = files
     .filter(({ entry }) => entry.next_offset > archive.offsets[entry.partition]!)
     .map(({ entry }) => `NOT (_partition = ${entry.partition} AND _offset >= ${archive.offsets[entry.partition]!})`)
   if (condition !== null) conditions.push(condition)
   const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`
   const parts = (await filesByColumns(db, lake, files)).map(({ columns, paths }) => {
-    const known = fields.map(({ field, name, type }) =>
-      columns.has(field.name) ? name : `CAST(${defaults.get(field.name) ?? 'NULL'} AS ${type}) AS ${name}`,
-    )
+    const known = fields.map(({ field, name }) => {
+      const value = readAs(field, columns)
+      return value === name ? name : `${value} AS ${name}`
+    })
     const list = [...envelope.map(([name]) => name), ...known].join(', ')
     return `SELECT ${list} FROM read_parquet(${fileList(lake, paths)}, hive_partitioning = false)${where}`
   })
   return `(${parts.join(' UNION ALL ')})`
 }
 
-/** Files grouped by the columns they have: one group unless the schema grew. */
+/** Files grouped by the columns they have, names and types (DuckDB's): one group unless the schema changed. */
 async function filesByColumns(
   db: DuckDb,
   lake: Lake,
   files: readonly ArchiveFile[],
-): Promise<{ columns: ReadonlySet<string>; paths: string[] }[]> {
+): Promise<{ columns: ReadonlyMap<string, string>; paths: string[] }[]> {
   const all = files.map(({ entry }) => entry.file.path)
   const rows = await db.query(
-    `SELECT file_name, string_agg(name, chr(10) ORDER BY name) AS names FROM parquet_schema(${fileList(lake, all)})
+    `SELECT file_name, string_agg(name || ' ' || duckdb_type, chr(10) ORDER BY name) AS columns FROM parquet_schema(${fileList(lake, all)})
      WHERE num_children IS NULL GROUP BY file_name ORDER BY file_name`,
   )
   const groups = new Map<string, string[]>()
   for (const row of rows) {
-    const names = row['names'] as string
+    const columns = row['columns'] as string
     const path = (row['file_name'] as string).slice(lake.root.length + 1)
-    const group = groups.get(names)
-    if (group === undefined) groups.set(names, [path])
+    const group = groups.get(columns)
+    if (group === undefined) groups.set(columns, [path])
     else group.push(path)
   }
-  return [...groups].map(([names, paths]) => ({ columns: new Set(names.split('\n')), paths }))
+  return [...groups].map(([columns, paths]) => ({
+    columns: new Map(columns.split('\n').map((column) => column.split(' ') as [string, string])),
+    paths,
+  }))
 }
 
 /** Files that were found free of duplicates, with the rule. */

@@ -40,9 +40,7 @@ function send({ method, path, headers, body }: FuzzRequest): Promise<Answer> {
   const { hostname, port } = new URL(registry.url)
   return new Promise((resolve, reject) => {
     // What an HTTP client may not write goes out percent-encoded; raw bytes are fuzzBytes's part.
-    const target = [...path]
-      .map((c) => (c > ' ' && c < '\u007f' ? c : encodeURIComponent(c.isWellFormed() ? c : '?')))
-      .join('')
+    const target = path.replace(/[^!-~]/gu, (c) => encodeURIComponent(c.isWellFormed() ? c : '?'))
     const framed = body === null ? headers : { ...headers, 'content-length': body.length }
     const request = http.request({ hostname, port, method, path: target, headers: framed, agent }, (response) => {
       const chunks: Buffer[] = []
@@ -103,7 +101,7 @@ it('[R1] malformed requests: never a 5xx, always a JSON refusal, and no memory k
         const isOurs = answer.status >= 400 && answer.status !== 431 && request.method !== 'HEAD'
         const isBad = answer.status >= 500 || (isOurs && !isRefusal(answer))
         // One example of each kind tells enough.
-        const kind = `${answer.status} ${Object.keys(parsed(answer.text)).join()} ${parsed(answer.text)['error_code']}`
+        const kind = `${answer.status} ${Object.keys(parsed(answer.text)).join()} ${String(parsed(answer.text)['error_code'])}`
         if (isBad && !wrong.has(kind)) wrong.set(kind, show(request, answer))
       }
     }

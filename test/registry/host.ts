@@ -17,9 +17,10 @@ process.on('message', (message) => {
   const { user, system } = process.cpuUsage()
   process.send!({ heapBytes: heapUsed, rssBytes: rss, cpuMs: (user + system) / 1_000 })
 })
-process.once('disconnect', async () => {
+async function stop(): Promise<void> {
   await registry.close()
   await log.close()
   process.exit(0)
-})
+}
+process.once('disconnect', () => void stop())
 process.send!({ url: registry.url, startMs: systemClock.monotonic() - begun })
