@@ -8,8 +8,8 @@
  *                          │                  │ outcome unknown
  *                          └── not found ◀── read to the end ──▶ found: answer
  *
- * Compaction keeps a key's last record only, so what was passed over is not left standing over what holds: the record that
- * holds is written again, and a key that another spelling of the same key outlives is taken back in that spelling too.
+ * Compaction keeps a key's last record only, so what was passed over is not left standing (it is taken back by the next
+ * writer, its version is not used again), and a key that stands in another spelling is taken back in that spelling too.
  */
 import type { RecordInput } from '#format/record-batch.ts'
 import { encodeBatch, openBatch, readRecord } from '#format/record-batch.ts'
@@ -73,10 +73,6 @@ class Watch {
   constructor(records: readonly RecordInput[]) {
     this.#records = records
   }
-  /** Whether a record is one of those waited for. */
-  owns(key: Uint8Array | null, value: Uint8Array | null): boolean {
-    return this.#records.some((record) => sameBytes(key, record.key) && sameBytes(value, record.value))
-  }
   took(key: Uint8Array | null, value: Uint8Array | null): void {
     const isAt = (index: number): boolean =>
       sameBytes(key, this.#records[index]?.key ?? null) && sameBytes(value, this.#records[index]?.value ?? null)
@@ -139,7 +135,7 @@ export async function openStore(deps: { log: EventLog; clock: Clock; logger: Reg
         watch?.took(key, value)
       } else {
         passedOver.conflicting += 1
-        noteLoser(parsed, watch?.owns(key, value) === true)
+        noteLoser(parsed)
         logger.error(
           { topic: SCHEMAS_TOPIC, offset },
           'record binds a known id or version to another schema; passed over',
@@ -158,11 +154,10 @@ export async function openStore(deps: { log: EventLog; clock: Clock; logger: Reg
     else respelled.set(name, key)
   }
 
-  function noteLoser(parsed: RegistryRecord, isOwn: boolean): void {
+  function noteLoser(parsed: RegistryRecord): void {
     if (parsed.kind !== 'schema') return
     const { subject, version } = parsed.version
-    // Another registry's record at a key of its own is left as it is; nobody reads it, and it may be all there is of it.
-    if (isOwn || table.versionOf(subject, version) !== null) disputed.set(ascii(keyOf(parsed)!), { subject, version })
+    disputed.set(ascii(keyOf(parsed)!), { subject, version })
   }
 
   async function readTo(until: number): Promise<void> {
@@ -220,17 +215,17 @@ export async function openStore(deps: { log: EventLog; clock: Clock; logger: Reg
     }
   }
 
-  /** Writes again what holds where a record that was passed over would outlive it. */
+  /**
+   * Takes back what was passed over: what holds at its key is written again, or the key is removed. Whatever holds may be
+   * written again later, for a deletion, and then stand behind the loser, which compaction would let win.
+   */
   async function restoreDisputed(): Promise<void> {
     if (disputed.size === 0) return
     const records = [...disputed.values()].map(({ subject, version }) => {
       const held = table.versionOf(subject, version)
       return held === null ? encodeRemoval(subject, version) : encodeSchema(held)
     })
-    logger.warn(
-      { topic: SCHEMAS_TOPIC, records: records.length },
-      'what holds is written again over what was passed over',
-    )
+    logger.warn({ topic: SCHEMAS_TOPIC, records: records.length }, 'what was passed over is taken back')
     await appendWatched(records)
   }
 

@@ -50,7 +50,7 @@ export class SchemaTable {
   readonly #configs = new Map<string | null, ConfigValue>()
   readonly #modes = new Map<string | null, string>()
   readonly #parsed = new WeakMap<SchemaVersion, AvroNode>()
-  /** Numbers an unconfirmed append may still put on the log: never given to another schema. */
+  /** Numbers of records that count for nothing, or that an unconfirmed append may still put on the log: never given to another schema. */
   readonly #versionsTaken = new Map<string, number>()
 
   #idsOf(context: string): Ids {
@@ -64,8 +64,13 @@ export class SchemaTable {
   /** Applies the log's next record; false when it is passed over because of what came first. */
   apply(record: RegistryRecord): boolean {
     switch (record.kind) {
-      case 'schema':
-        return this.#put(record.version)
+      case 'schema': {
+        const { subject, version } = record.version
+        if (this.#put(record.version)) return true
+        // It is taken back at its key, perhaps late: nothing else may come to stand there.
+        this.#takeVersion(subject, version)
+        return false
+      }
       case 'schema-removed':
         this.#remove(record.subject, record.version)
         break
@@ -111,7 +116,7 @@ export class SchemaTable {
     const same = old !== undefined && bound?.versions.has(old) === true && isSameText(old, version)
     const identity = same ? bound!.identity : identityOf(version)
     if (bound !== undefined && bound.identity !== identity) return false
-    if (old !== undefined && !old.deleted && old.id !== version.id) return false
+    if (old !== undefined && old.id !== version.id) return false
     this.#remove(version.subject, version.version)
     ids.max = Math.max(ids.max, version.id)
     const versions = this.#subjects.get(version.subject) ?? new Map<number, SchemaVersion>()
@@ -141,7 +146,11 @@ export class SchemaTable {
   reserve(taken: { id: number; subject: string; version: number }): void {
     const ids = this.#idsOf(contextOf(taken.subject))
     ids.max = Math.max(ids.max, taken.id)
-    this.#versionsTaken.set(taken.subject, Math.max(taken.version, this.#versionsTaken.get(taken.subject) ?? 0))
+    this.#takeVersion(taken.subject, taken.version)
+  }
+
+  #takeVersion(subject: string, version: number): void {
+    this.#versionsTaken.set(subject, Math.max(version, this.#versionsTaken.get(subject) ?? 0))
   }
 
   /** Subjects by name; with `deleted` also those that have only soft deleted versions. */
