@@ -60,7 +60,8 @@ const PAIRS: readonly (readonly [string, unknown, unknown, string | null, string
   ['bytes read as string', 'bytes', 'string', null, ''],
   ['int read as string', 'int', 'string', 'TYPE_MISMATCH', '/fields/0/type'],
   ['a type read as a union with it', 'int', ['null', 'int'], null, ''],
-  ['a union read as one of its types', ['null', 'int'], 'int', 'TYPE_MISMATCH', '/fields/0/type'],
+  // Avro's releases differ in whether the branch is named.
+  ['a union read as one of its types', ['null', 'int'], 'int', 'TYPE_MISMATCH', '/fields/0/type(/0)?'],
   [
     'a union read as a smaller one',
     ['null', 'int', 'string'],
