@@ -172,16 +172,27 @@ function adviceFor(
     case 'FIXED_SIZE_MISMATCH':
       return 'Keep the size; a fixed of another size is another type: add it under a new name, in a new field with a default.'
     case 'MISSING_UNION_BRANCH':
+      if (hasBranchNamed(place))
+        return `The union has a branch of this name that cannot read it: see what changed in it with tidemark schemas diff, and undo that or give what is new a default.`
       return isMineReading
         ? 'Keep the branch in the union: there are records that hold it.'
         : `Keep to the branches of ${old}, or put what is new into a field of its own, with a default.`
     case 'TYPE_MISMATCH':
+      if (isObject(place?.reader) && isObject(place.writer) && place.reader['type'] === place.writer['type'])
+        return 'Keep the logical type, its precision and scale: other ones read other values out of the same bytes; or add a field of the new type, with a default, beside this one.'
       return isMineReading
         ? 'Keep the type, or widen it as Avro promotes (int → long → float → double, string ↔ bytes); or add a field of the new type, with a default, beside this one.'
         : `Keep the type: readers with ${old} cannot read another; or add a field of the new type beside this one.`
     default:
       return 'See what changed with: tidemark schemas diff'
   }
+}
+
+/** Whether the reader's union holds a type of the writer's name: it is there, but differs. */
+function hasBranchNamed(place: Place | null): boolean {
+  const written = isObject(place?.writer) ? place.writer['name'] : undefined
+  const branches = Array.isArray(place?.reader) ? (place.reader as unknown[]) : []
+  return typeof written === 'string' && branches.some((branch) => isObject(branch) && branch['name'] === written)
 }
 
 /** A field of the same type that is gone may be the same field under its old name. */

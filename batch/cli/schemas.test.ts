@@ -173,6 +173,54 @@ describe('tidemark schemas', () => {
     expect((await schemas('check')).exitCode).toBe(0)
   })
 
+  it('[R4] every kind of place is found in both schemas', async () => {
+    const subject = fresh()
+    /** One field a line, so that lines can be counted. */
+    const lines = (name: string, types: object[]) =>
+      put(
+        `${subject}.avsc`,
+        `{"type":"record","name":"${name}","namespace":"n","fields":[\n${types.map((type, i) => JSON.stringify({ name: `f${i}`, type })).join(',\n')}]}`,
+      )
+    const item = (field: string) => ({
+      type: 'array',
+      items: { type: 'record', name: 'I', fields: [{ name: field, type: 'int' }] },
+    })
+    const decimal = (scale: number) => ({ type: 'bytes', logicalType: 'decimal', precision: 9, scale })
+    const state = (...symbols: string[]) => ['null', { type: 'enum', name: 'E', symbols }]
+    const fixed = (size: number) => ({ type: 'fixed', name: 'F', size })
+    await lines('Old', [
+      ['null', 'int', 'string'],
+      item('a'),
+      { type: 'map', values: 'string' },
+      fixed(4),
+      decimal(2),
+      state('A', 'B'),
+    ])
+    await schemas('register')
+    await lines('New', [['null', 'int'], item('b'), { type: 'map', values: 'long' }, fixed(8), decimal(4), state('A')])
+    const found = (await json('check')).answer.schemas[0]!.findings
+    expect(found.map(({ type, line, reader, writer }) => [type, line, reader.at, writer.at])).toEqual([
+      ['NAME_MISMATCH', 1, 'New', 'Old'],
+      ['MISSING_UNION_BRANCH', 2, ['null', 'int'], 'string'],
+      ['READER_FIELD_MISSING_DEFAULT_VALUE', 3, { name: 'b', type: 'int' }, undefined],
+      ['TYPE_MISMATCH', 4, 'long', 'string'],
+      ['FIXED_SIZE_MISMATCH', 5, 8, 4],
+      ['TYPE_MISMATCH', 6, decimal(4), decimal(2)],
+      ['MISSING_UNION_BRANCH', 7, state('A'), { type: 'enum', name: 'E', symbols: ['A', 'B'] }],
+    ])
+    for (const [at, words] of [
+      [0, 'add "aliases": ["n.Old"]'],
+      [1, 'Keep the branch'],
+      [2, '"aliases": ["a"]'],
+      [3, 'widen it'],
+      [4, 'Keep the size'],
+      [5, 'precision and scale'],
+      [6, 'has a branch of this name'],
+    ] as const)
+      expect(found[at]!.advice).toContain(words)
+    expect((await schemas('check')).exitCode).toBe(1)
+  })
+
   it('[R4] forward, the registered schema reads: sides and advice are turned round', async () => {
     const subject = fresh()
     await put(`${subject}.avsc`, record(V1))
