@@ -3,6 +3,9 @@
  * what a caller sent stands in no log line. Method: the registry over HTTP on a log in memory, a real logger into a list.
  */
 import { Writable } from 'node:stream'
+import { type ClientConfig, SchemaRegistryClient } from '@confluentinc/schemaregistry'
+import { SchemaRegistry, SchemaType } from '@kafkajs/confluent-schema-registry'
+import fc from 'fast-check'
 import pino from 'pino'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { systemClock } from '#io/clock.ts'
@@ -10,6 +13,7 @@ import { createRegistryClient } from '#io/registry.ts'
 import { parseRegistryKeys, printHash, type RegistryKey, scryptOf, sha256Of } from '#io/registry-keys.ts'
 import { createVirtualClock } from '#testkit/clock-virtual.ts'
 import { createMemoryLog } from '#testkit/log-memory.ts'
+import { runs } from '#testkit/runs.ts'
 import { needOf } from './auth-access.ts'
 import { createVerifier, credentialsOf } from './auth-secrets.ts'
 import { startRegistry } from './start.ts'
@@ -181,6 +185,59 @@ describe('keys of the registry', () => {
       error_code: 40301,
       message: 'User is denied operation Read on Subject: b.1',
     })
+  })
+
+  it('[R1] stock clients bring their key', async () => {
+    // This one sets the level of a subject that it registers first, which is for admins.
+    const auth = { username: 'root', password: secrets.root }
+    const schema = { type: SchemaType.AVRO as const, schema: schemaOf('Stock').schema }
+    const { id } = await new SchemaRegistry({ host: url, auth }).register(schema, { subject: 'a.stock' })
+    const confluent = (config: Partial<ClientConfig>) => new SchemaRegistryClient({ baseURLs: [url], ...config })
+    const userInfo = {
+      basicAuthCredentials: { credentialsSource: 'USER_INFO' as const, userInfo: `root:${secrets.root}` },
+    }
+    expect(await confluent(userInfo).getLatestSchemaMetadata('a.stock')).toMatchObject({ id })
+    const token = {
+      credentialsSource: 'STATIC_TOKEN' as const,
+      token: `writer.${secrets.writer}`,
+      logicalCluster: 'c',
+      identityPoolId: 'p',
+    }
+    expect(await confluent({ bearerAuthCredentials: token }).getAllSubjects()).toContain('a.stock')
+    await expect(new SchemaRegistry({ host: url }).getLatestSchemaId('a.stock')).rejects.toThrow(/Unauthorized/)
+    await expect(confluent({ bearerAuthCredentials: token }).deleteSubject('a.stock')).rejects.toMatchObject({
+      status: 403,
+      errorCode: 40301,
+    })
+  })
+
+  it('HEAD asks for what GET asks for', async () => {
+    expect((await as('reader', 'HEAD', '/subjects/a.1/versions')).status).toBe(200)
+    expect((await as('reader', 'HEAD', '/subjects/b.1/versions')).status).toBe(403)
+    expect((await as('reader', 'HEAD', '/subjects')).status).toBe(200)
+    expect((await ask(null, 'HEAD', '/subjects')).status).toBe(401)
+  })
+
+  it('nothing that is written in the header opens the registry, or breaks it', async () => {
+    const scheme = fc.constantFrom('Basic ', 'Bearer ', 'basic  ', 'Digest ', '')
+    const plain = fc.tuple(fc.constantFrom('root', 'reader', 'nobody', ''), fc.constantFrom(':', '.', ''), fc.string())
+    const token = fc.oneof(
+      plain.map((parts) => Buffer.from(parts.join('')).toString('base64')),
+      plain.map((parts) => parts.join('')),
+      fc.string({ unit: fc.constantFrom(...'aZ09+/=.~-_: ') }),
+    )
+    // Each from an address of its own, as far as the count goes: guesses are many here.
+    const quick = keys.filter(({ hash }) => hash.kind === 'sha256')
+    const verify = createVerifier(quick, createVirtualClock())
+    let addresses = 0
+    await fc.assert(
+      fc.asyncProperty(scheme, token, async (kind, text) => {
+        const credentials = credentialsOf(kind + text)
+        if (credentials === null) return
+        expect(await verify(credentials, `address ${addresses++}`)).toBe('refused')
+      }),
+      runs(2_000, 'headers'),
+    )
   })
 
   it('who guesses is told to wait, others are not', async () => {
