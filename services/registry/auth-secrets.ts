@@ -42,7 +42,7 @@ export function createVerifier(keys: readonly RegistryKey[], clock: Clock) {
   const verified = new Map<string, Buffer>()
   const verifying = new Map<string, Promise<boolean>>()
   const counts = new Map<string, { failures: number; untilMs: number }>()
-  /** Who is nobody is compared with the dearest hash, so that the time taken names no key. */
+  /** Who is nobody costs as much as the dearest key: a quick refusal would say that there is no such name. */
   const decoy = keys.find(({ hash }) => hash.kind === 'scrypt') ?? keys[0]
 
   function countOf(id: string): { failures: number; untilMs: number } {
@@ -56,13 +56,25 @@ export function createVerifier(keys: readonly RegistryKey[], clock: Clock) {
     return fresh
   }
 
-  return async function verify({ name, secret }: Credentials, address: string): Promise<Verdict> {
+  /** At once for a secret that was verified: most requests bring one, and none of them waits its turn for it. */
+  return function verify({ name, secret }: Credentials, address: string): Verdict | Promise<Verdict> {
     const key = named.get(name)
     const count = countOf(`${address} ${key === undefined ? '' : name}`)
     if (count.failures >= FAILURES_MAX) return { waitMs: count.untilMs - clock.monotonic() }
     const mark = createHmac('sha256', cipher).update(secret).digest()
     const last = verified.get(name)
     if (key !== undefined && last !== undefined && timingSafeEqual(last, mark)) return { key }
+    return verifyAnew({ name, secret, key, mark, count })
+  }
+
+  async function verifyAnew(attempt: {
+    name: string
+    secret: string
+    key: RegistryKey | undefined
+    mark: Buffer
+    count: { failures: number }
+  }): Promise<Verdict> {
+    const { name, secret, key, mark, count } = attempt
     const id = `${name} ${mark.toString('hex')}`
     let running = verifying.get(id)
     if (running === undefined) {

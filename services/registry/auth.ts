@@ -12,7 +12,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Clock } from '#io/ports.ts'
 import { mayDo, type RegistryKey } from '#io/registry-keys.ts'
 import { type Need, needOf, plainSubject } from './auth-access.ts'
-import { createVerifier, credentialsOf } from './auth-secrets.ts'
+import { createVerifier, credentialsOf, type Verdict } from './auth-secrets.ts'
 import { RegistryRefusal } from './refusal.ts'
 
 /** What the registry's keys need. */
@@ -40,45 +40,61 @@ export function registryAuth(app: FastifyInstance, options: RegistryAuthOptions)
   const verify = createVerifier(keys, clock)
   const admitted = new WeakMap<FastifyRequest, Admitted>()
 
-  app.addHook('onRequest', async (request, reply) => {
+  /** Sends a refusal, or lets the request in by `done`. */
+  function decide(request: FastifyRequest, reply: FastifyReply, need: Need, verdict: Verdict, done: () => void): void {
+    if (verdict === 'refused') unauthorized(reply)
+    else if ('waitMs' in verdict) tooMany(reply, verdict.waitMs)
+    else {
+      const { key } = verdict
+      const settle = (denied: string | null): void => {
+        if (denied !== null) return void forbidden(reply, denied)
+        admitted.set(request, { key, need, page: null })
+        done()
+      }
+      if (need.kind === 'subject') settle(deniedOnSubject(key, need))
+      else if (need.kind !== 'schema' || mayDo(key, '', 'read')) settle(null)
+      else deniedOnSchema(key, need.id, holders).then(settle, (error: unknown) => reply.send(error))
+    }
+  }
+
+  app.addHook('onRequest', (request, reply, done) => {
     const need = needOf({
       method: request.method,
       route: request.is404 ? undefined : request.routeOptions.url,
       params: (request.params ?? {}) as Readonly<Record<string, string | undefined>>,
     })
-    if (need.kind === 'open') return undefined
+    if (need.kind === 'open') return done()
     const credentials = credentialsOf(request.headers.authorization)
-    const verdict = credentials === null ? 'refused' : await verify(credentials, request.ip)
-    if (verdict === 'refused' || 'waitMs' in verdict) {
-      const known = keys.find(({ name }) => name === credentials?.name)?.name ?? null
-      if (credentials !== null)
+    if (credentials === null) return void unauthorized(reply)
+    const heard = (verdict: Verdict): void => {
+      if (verdict === 'refused' || 'waitMs' in verdict) {
+        const known = keys.find(({ name }) => name === credentials.name)?.name ?? null
         logger.warn({ key: known, address: request.ip }, 'a request with a wrong key was refused')
-      return verdict === 'refused' ? unauthorized(reply) : tooMany(reply, verdict.waitMs)
+      }
+      decide(request, reply, need, verdict, done)
     }
-    const { key } = verdict
-    const denied = await refusalOf(key, need, holders)
-    if (denied !== null) return forbidden(reply, denied)
-    admitted.set(request, { key, need, page: null })
-    return undefined
+    const verdict = verify(credentials, request.ip)
+    if (verdict instanceof Promise) verdict.then(heard, (error: unknown) => reply.send(error))
+    else heard(verdict)
   })
 
-  app.addHook('preHandler', async (request, reply) => {
+  app.addHook('preHandler', (request, reply, done) => {
     const held = admitted.get(request)
-    if (held === undefined) return undefined
+    if (held === undefined) return done()
     const denied = referencedSubjects(request.body).find((subject) => !mayDo(held.key, subject, 'read'))
-    if (denied !== undefined) return forbidden(reply, `Read on Subject: ${denied}`)
+    if (denied !== undefined) return void forbidden(reply, `Read on Subject: ${denied}`)
     if (isFiltered(held)) held.page = takePage(request)
-    return undefined
+    done()
   })
 
-  app.addHook('onSend', async (request, reply, payload) => {
+  app.addHook('onSend', (request, reply, payload, done) => {
     const held = admitted.get(request)
-    if (held === undefined || !isFiltered(held) || reply.statusCode !== 200) return payload
+    if (held === undefined || !isFiltered(held) || reply.statusCode !== 200) return done(null, payload)
     const list: unknown = JSON.parse(String(payload))
-    if (!Array.isArray(list)) return payload
+    if (!Array.isArray(list)) return done(null, payload)
     const shown = list.filter((one) => mayDo(held.key, subjectIn(one), 'read'))
     const { offset, limit } = held.page ?? { offset: 0, limit: -1 }
-    return Buffer.from(JSON.stringify(shown.slice(offset, limit < 0 ? undefined : offset + limit)))
+    done(null, Buffer.from(JSON.stringify(shown.slice(offset, limit < 0 ? undefined : offset + limit))))
   })
 }
 
@@ -86,18 +102,19 @@ export function registryAuth(app: FastifyInstance, options: RegistryAuthOptions)
 const isFiltered = ({ key, need }: Admitted): boolean =>
   (need.kind === 'key' || need.kind === 'schema') && need.filtered && !mayDo(key, '', 'read')
 
-/** The operation that the key has no leave for; null when it has. */
-async function refusalOf(
+/** The operation on a subject that the key has no leave for; null when it has. */
+function deniedOnSubject(key: RegistryKey, need: Extract<Need, { kind: 'subject' }>): string | null {
+  const { subject, allow, operation } = need
+  return mayDo(key, subject, allow) ? null : `${operation} on Subject: ${subject === '' ? '__GLOBAL' : subject}`
+}
+
+/** The same for a schema by its id. */
+async function deniedOnSchema(
   key: RegistryKey,
-  need: Need,
+  text: string,
   holders: RegistryAuthOptions['holders'],
 ): Promise<string | null> {
-  if (need.kind === 'subject') {
-    const { subject, allow, operation } = need
-    return mayDo(key, subject, allow) ? null : `${operation} on Subject: ${subject === '' ? '__GLOBAL' : subject}`
-  }
-  if (need.kind !== 'schema' || mayDo(key, '', 'read')) return null
-  const id = /^\d{1,10}$/.test(need.id) ? Number(need.id) : null
+  const id = /^\d{1,10}$/.test(text) ? Number(text) : null
   const subjects = id === null ? [] : await subjectsOf(id, holders)
   const isReadable = subjects.length === 0 || subjects.some((subject) => mayDo(key, subject, 'read'))
   return isReadable ? null : `Read on Schema: ${id}`
