@@ -1,11 +1,11 @@
 /**
  * Whose secret is it? Credentials of a request become a key, or nothing; who guesses is told to wait.
  *
- * A password's scrypt takes tens of milliseconds, so a secret that was verified is known again by its keyed hash, and the same
+ * A password's scrypt takes tens of milliseconds, so a secret that was verified is known again by its salted hash, and the same
  * one is verified once however many requests bring it at the same time. Failures are counted by address and key name before the
  * verification begins: a burst of guesses counts as many. Unknown names share one count per address and cost the same work.
  */
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Clock } from '#io/ports.ts'
 import { isSecret, type RegistryKey } from '#io/registry-keys.ts'
 
@@ -37,8 +37,9 @@ export function credentialsOf(header: string | undefined): Credentials | null {
 /** Verifies credentials against the keys. */
 export function createVerifier(keys: readonly RegistryKey[], clock: Clock) {
   const named = new Map(keys.map((key) => [key.name, key]))
-  const cipher = randomBytes(32)
-  /** Keyed hash of the secret that was verified last, by key name. */
+  /** Nothing that is kept of a secret means anything outside this process. */
+  const salt = randomBytes(32)
+  /** Salted hash of the secret that was verified last, by key name. */
   const verified = new Map<string, Buffer>()
   const verifying = new Map<string, Promise<boolean>>()
   const counts = new Map<string, { failures: number; untilMs: number }>()
@@ -61,7 +62,7 @@ export function createVerifier(keys: readonly RegistryKey[], clock: Clock) {
     const key = named.get(name)
     const count = countOf(`${address} ${key === undefined ? '' : name}`)
     if (count.failures >= FAILURES_MAX) return { waitMs: count.untilMs - clock.monotonic() }
-    const mark = createHmac('sha256', cipher).update(secret).digest()
+    const mark = hash('sha256', Buffer.concat([salt, Buffer.from(secret)]), 'buffer')
     const last = verified.get(name)
     if (key !== undefined && last !== undefined && timingSafeEqual(last, mark)) return { key }
     return verifyAnew({ name, secret, key, mark, count })
@@ -79,8 +80,8 @@ export function createVerifier(keys: readonly RegistryKey[], clock: Clock) {
     let running = verifying.get(id)
     if (running === undefined) {
       count.failures++
-      const hash = (key ?? decoy)?.hash
-      running = (hash === undefined ? Promise.resolve(false) : isSecret(hash, secret)).finally(() =>
+      const kept = (key ?? decoy)?.hash
+      running = (kept === undefined ? Promise.resolve(false) : isSecret(kept, secret)).finally(() =>
         verifying.delete(id),
       )
       verifying.set(id, running)
