@@ -94,6 +94,12 @@ export const negotiation: readonly Scenario[] = [
     get(`/subjects/${s()}/versions/`, ok([1])),
     get(`/subjects/${s()}/versions/1/`, ok({ version: 1 })),
   ]),
+  scenario('[R1] of a query value given twice the first counts', ({ s, rec }): Step[] => [
+    register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
+    { method: 'DELETE', path: `/subjects/${s()}/versions/1`, expected: ok(1) },
+    get(`/subjects/${s()}/versions?deleted=true&deleted=false`, ok([1])),
+    get(`/subjects/${s()}/versions?deleted=false&deleted=true`, refused(40401, `Subject '${s()}' not found.`)),
+  ]),
   scenario('[R1] a truth value in the query is true when it says so, in any case', ({ s, rec }): Step[] => [
     register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
     { method: 'DELETE', path: `/subjects/${s()}/versions/1`, expected: ok(1) },

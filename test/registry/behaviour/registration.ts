@@ -130,6 +130,16 @@ const REGISTRATION: readonly Scenario[] = [
     register(s(), rec('R', ['a', 'int']), ok({ id: id('a') }), { version: 0, id: -1 }),
     versions(s(), ok([1])),
   ]),
+  scenario('[R1] a version in the body that is not the next one is 42201', ({ s, rec }) => [
+    register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
+    register(
+      s(),
+      rec('R', ['a', 'int'], ['b', 'int', 0]),
+      refused(42201, 'Version is not one more than previous version'),
+      { version: 5 },
+    ),
+    versions(s(), ok([1])),
+  ]),
   scenario('[R1] an id in the body is refused outside IMPORT, unless it is the one the schema has', ({ s, rec }) => [
     register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
     register(s(), rec('R', ['a', 'int']), ok({ id: id('a') }), { id: '{#a}' }),
@@ -274,6 +284,11 @@ const REFUSED: readonly Scenario[] = [
   ...([{}, { schema: null }, { schema: '' }, { schema: '   ' }] as const).map((body) =>
     scenario(`[R1] ${JSON.stringify(body)} is 42201, empty schema`, ({ s }) => [
       post(`/subjects/${s()}/versions`, refused(42201, 'Empty schema'), body),
+    ]),
+  ),
+  ...[42, true].map((schema) =>
+    scenario(`[R1] the schema ${schema} is read as its text and is 42201`, ({ s }) => [
+      post(`/subjects/${s()}/versions`, invalid(), { schema }),
     ]),
   ),
   ...['avro', 'JSON5', 'XML', 'Avro'].map((type) =>
