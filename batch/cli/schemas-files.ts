@@ -3,7 +3,7 @@
  * registers it; a file that only other files refer to belongs to none; any other to the subject of its own name (`orders-value.avsc`
  * → `orders-value`). Types that one file uses and another defines are put in, so that a text stands for itself.
  */
-import { basename, dirname } from 'node:path'
+import { basename, dirname, isAbsolute, relative } from 'node:path'
 import { LineCounter, parseDocument, parse as parseYaml } from 'yaml'
 import { inlineReferences, undefinedNames } from '#format/avro-inline.ts'
 import { readDefinitionFiles } from '#io/definition-files.ts'
@@ -28,9 +28,11 @@ const usage = (detail: string, hint: string): CliError => new CliError({ code: '
  * The schemas of a folder, or of one file in it.
  * @throws CliError USAGE when there are none, or several for one `subject`; OperatingError DEFINITIONS_INVALID for an unreadable folder
  */
-export async function localSchemas(path: string, subject: string | null): Promise<LocalSchema[]> {
-  const only = path.endsWith('.avsc') ? basename(path) : null
-  const directory = only === null ? path.replace(/(?<=.)\/+$/, '') : dirname(path)
+export async function localSchemas(
+  path: string,
+  { subject, definitions }: { readonly subject: string | null; readonly definitions: string },
+): Promise<LocalSchema[]> {
+  const { directory, only } = placeOf(path, definitions)
   const files = await readDefinitionFiles(directory)
   const schemas = files.filter((file) => file.path.endsWith('.avsc'))
   const shown = (inner: string): string => (directory === '.' ? inner : `${directory}/${inner}`)
@@ -54,6 +56,14 @@ export async function localSchemas(path: string, subject: string | null): Promis
     return only === null && used.has(nameOf(text) ?? '') ? [] : [{ ...local, subject: basename(inner, '.avsc') }]
   })
   return list.sort((a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.subject < b.subject ? -1 : 1))
+}
+
+/** The folder to read, and the one file of it when `path` is one. A file of the definitions is read with them, for their streams. */
+function placeOf(path: string, definitions: string): { directory: string; only: string | null } {
+  if (!path.endsWith('.avsc')) return { directory: path.replace(/(?<=.)\/+$/, ''), only: null }
+  const inner = relative(definitions, path)
+  const isInside = !inner.startsWith('..') && !isAbsolute(inner)
+  return isInside ? { directory: definitions, only: inner } : { directory: dirname(path), only: basename(path) }
 }
 
 /** Subjects by schema path, of the streams that name it. A stream file with mistakes is `definitions check`'s to report. */

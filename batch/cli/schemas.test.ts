@@ -262,6 +262,14 @@ describe('tidemark schemas', () => {
     expect((await json('check', '--subject', other)).answer.schemas.map(({ subject }) => subject)).toEqual([other])
     const file = await run('schemas', 'check', join(folder, 'order.avsc'), '--registry', registry.url, '--json')
     expect((JSON.parse(file.out) as { schemas: [] }).schemas).toHaveLength(2)
+    // A file in a folder of the definitions still belongs to their streams.
+    await put('types/click.avsc', '"string"')
+    await put('streams/c.yaml', `stream: ${base}_c\nschema: click.avsc\n`)
+    vi.stubEnv('TIDEMARK_DEFINITIONS', folder)
+    const inner = await run('schemas', 'check', join(folder, 'types/click.avsc'), '--registry', registry.url, '--json')
+    expect((JSON.parse(inner.out) as { schemas: Report[] }).schemas).toMatchObject([
+      { file: 'types/click.avsc', subject: `events.${base}_c-value` },
+    ])
   })
 
   it('[R1] types of other files are put in, and those files are no subjects themselves', async () => {

@@ -103,7 +103,8 @@ async function open(
     const local = `http://127.0.0.1:${settingOf(env, 'REGISTRY_PORT')}`
     const url = registry ?? (settingOf(env, 'REGISTRY_URL') || local)
     const auth = settingOf(env, 'REGISTRY_AUTH')
-    const locals = await localSchemas(path ?? settingOf(env, 'DEFINITIONS'), subject ?? null)
+    const definitions = settingOf(env, 'DEFINITIONS')
+    const locals = await localSchemas(path ?? definitions, { subject: subject ?? null, definitions })
     return { registry: connectSchemas(withAuth(url, auth === '' ? null : auth)), locals }
   })
 }
