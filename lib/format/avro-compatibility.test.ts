@@ -205,6 +205,8 @@ describe('parseAvro', () => {
       /duplicate in union: array/,
     ],
     ['object without a type', { name: 'x' }, /no "type"/],
+    ['object whose type is an object', { type: { type: 'int' } }, /no "type"/],
+    ['items whose type is a union', { type: 'array', items: { type: ['null', 'int'] } }, /no "type" \(at \/items\)/],
     ['number', 5, /not a type: 5/],
     ['array of nulls', { type: 'array', items: 'null' }, /take no byte/],
     [

@@ -159,8 +159,9 @@ function parseType(json: unknown, place: Place, scope: Scope): AvroNode {
   if (!isObject(json)) throw problem(place, `not a type: ${show(json)}`, 'Use a type name, an object or a union.')
   const type = json['type']
   if (typeof type !== 'string') {
-    if (type === undefined) throw problem(place, 'no "type"', 'Give the object a "type".')
-    return parseType(type, inner(place, 'type'), scope)
+    const advice =
+      'Give the object a "type" that is a name; a union or another object stands in its place, not in its type.'
+    throw problem(place, 'no "type"', advice)
   }
   if (PLAIN.has(type)) return plain(type as PlainKind, json)
   switch (type) {
