@@ -7,18 +7,21 @@
  *
  * Each disagreement belongs to a class of the tables below, which says why; another one fails. A class holds when the
  * answers agree as soon as its cause is taken away (logical types) or put into our reader (a quirk of the other one), so a
- * table cannot hide a disagreement of another kind. `RUNS_MULTIPLIER=34` makes 102,000 pairs of it; counts: docs at the end.
+ * table cannot hide a disagreement of another kind. `RUNS_MULTIPLIER=34` makes 102,000 pairs of it; the counts of
+ * one: test/differential/README.md.
  */
 import { isDeepStrictEqual } from 'node:util'
 import avsc from 'avsc'
 import { afterAll, describe, expect, test } from 'vitest'
-import { compareNodes, type Incompatibility, parseAvro } from '#format/avro-compatibility.ts'
+import { compareNodes, type Incompatibility, parseAvro, printAvro } from '#format/avro-compatibility.ts'
+import { canonicalForm, fingerprint } from '#format/avro-fingerprint.ts'
 import { SchemaProblem } from '#format/avro-schema.ts'
 import type { AvroNode } from '#format/avro-tree.ts'
 import { isGate, random, runs } from '#testkit/runs.ts'
 import { findAvroJvm, findFastavro } from './avro-oracles.ts'
 import { drawBytes, drawPair } from './avro-pairs.ts'
 import { type Quirks, readAs, Unreadable, type Word } from './avro-reader.ts'
+import { spell } from './avro-spelling.ts'
 
 const { seed, numRuns } = runs(3_000, 'schema resolution')
 /** Pairs asked at a time: bounds the memory of a campaign. */
@@ -309,6 +312,29 @@ describe("Avro's own checker", () => {
         }
       })
       tally.close('JVM')
+    },
+    600_000,
+  )
+
+  test.skipIf(jvm.ask === null)(
+    `[R1] [R2] prints the same text, canonical form and fingerprint of any spelling${jvm.reason === null ? '' : ` (skipped: ${jvm.reason})`}`,
+    () => {
+      let printed = 0
+      eachBatch((pairs, draw) => {
+        const spelled = pairs.map(({ reader }) => spell(draw, reader))
+        const answers = jvm.ask!(spelled.map((schema) => ({ schema, references: [] }))) as Record<string, string>[]
+        for (const [i, schema] of spelled.entries()) {
+          const theirs = answers[i]!
+          if (theirs['error']?.includes('Schema fields not set yet') === true) continue
+          const node = parseAvro(schema)
+          const canonical = canonicalForm(node)
+          const ours = { printed: printAvro(node), canonical, crc: fingerprint(canonical, 'CRC-64-AVRO') }
+          if (!isDeepStrictEqual(ours, theirs)) expect({ schema, ...ours }).toEqual({ schema, ...theirs })
+          printed += 1
+        }
+      })
+      process.stdout.write(`printed alike: ${printed}\n`)
+      expect(printed).toBeGreaterThan(numRuns * 0.99)
     },
     600_000,
   )
