@@ -13,13 +13,13 @@ const ROWS = 2048
 export async function appendPartials(
   db: DuckDb,
   name: string,
-  tables: Iterable<PartialTable>,
+  tables: AsyncIterable<PartialTable>,
   breathe: () => Promise<void>,
 ): Promise<void> {
   const appender = await db.connection.createAppender(name)
   try {
     const types: DuckDBType[] = Array.from({ length: appender.columnCount }, (_, at) => appender.columnType(at))
-    for (const table of tables) {
+    for await (const table of tables) {
       for (let from = 0; from < table.count; from += ROWS) {
         const chunk = DuckDBDataChunk.create(types)
         chunk.setColumns(columnsOf(table, from, Math.min(table.count, from + ROWS)))

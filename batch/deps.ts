@@ -1,5 +1,6 @@
 /** What batch jobs are given: ports, definitions, limits. Composed by platform/; nothing here constructs an adapter. */
 
+import type { DuckDb } from '#io/duckdb.ts'
 import { OperatingError } from '#io/errors.ts'
 import type { Clock, EventLog, Lake } from '#io/ports.ts'
 import type { Definitions, MetricDefinition, StreamDefinition } from '#metrics/definition.ts'
@@ -12,11 +13,8 @@ export interface BatchDeps {
   readonly definitions: Definitions
   /** Puts a demand barrier into every partition of a stream; returns its id. */
   readonly putBarrier: (stream: string) => Promise<{ readonly id: number }>
-  /** DuckDB's limits per job. */
-  readonly threads: number
-  readonly memoryMb: number
-  /** Where DuckDB may spill; null forbids it. */
-  readonly temporaryDirectory: string | null
+  /** Opens a database for a job; its limits are those of all jobs together. */
+  readonly openDuckDb: () => Promise<DuckDb>
   /** Other bounds than usual, for tests with few rows; every writer of a lake's views must have the same `fileRows`. */
   readonly limits?: {
     /** Rows of a view's file at most, unless one day has more. */

@@ -6,6 +6,7 @@
  * Every job is idempotent: it publishes by one create-if-absent entry, so running it twice, here or elsewhere, does no harm.
  */
 import { nextRun } from '#io/cron.ts'
+import { shareDuckDb } from '#io/duckdb.ts'
 import { classify, OperatingError } from '#io/errors.ts'
 import type { Clock, EventLog, JobContext, JobHandler, JobQueue, Lake, Registry } from '#io/ports.ts'
 import { latestView } from '#io/views.ts'
@@ -34,7 +35,7 @@ export interface BatchWorkerDeps {
     stream: string,
     options: { deep: boolean; onProgress: (fraction: number) => Promise<void> },
   ) => Promise<unknown>
-  /** DuckDB's limits per job. */
+  /** DuckDB's limits, of all jobs together. */
   readonly threads: number
   readonly memoryMb: number
   readonly temporaryDirectory: string | null
@@ -107,7 +108,7 @@ const armOf = (mode: 'lambda' | 'kappa') => (mode === 'kappa' ? 'stream' : 'sql'
 /** The handlers by job type. */
 function handlersOf(worker: BatchWorkerDeps): Partial<Record<'build-view' | 'drift' | 'verify', JobHandler>> {
   const { jobs, logger, waitMs = 60_000, ...rest } = worker
-  const deps: BatchDeps = { ...rest, waitMs }
+  const deps: BatchDeps = { ...rest, waitMs, openDuckDb: shareDuckDb(worker) }
   const logged =
     (type: string, handler: JobHandler): JobHandler =>
     async (data, job) => {

@@ -19,10 +19,16 @@ import { sealedTopic } from '#schemas/topics.ts'
 
 const POLL = { maxWaitMs: 200, maxBytes: 8 * 1024 * 1024 }
 
-/** One epoch as its best publication has it; `parts` by number. */
+/** A place on the sealed topic. */
+interface Place {
+  readonly partition: number
+  readonly offset: number
+}
+
+/** One epoch as its best publication has it: where its parts stand, by number. */
 interface SealedEpoch {
   readonly tags: PartialTags
-  readonly parts: Map<number, Uint8Array>
+  readonly parts: Map<number, Place>
 }
 
 /** Epochs by partition and first offset. */
@@ -56,36 +62,53 @@ export async function readSealed(
   if ((await log.describeTopic(topic)) === null) return { epochs, marks }
   const known = options.fromMark ? await log.loadPositions(ownerOf(metric), topic) : new Map<number, number>()
   const [starts, ends] = [await log.startOffsets(topic), await log.endOffsets(topic)]
-  const positions = starts
-    .map((start, partition) => ({ partition, offset: Math.max(start, known.get(partition) ?? 0) }))
-    .filter(({ offset, partition }) => offset < ends[partition]!)
+  const positions = starts.map((start, partition) => ({
+    partition,
+    offset: Math.max(start, known.get(partition) ?? 0),
+  }))
   for (const [partition, end] of ends.entries()) marks.set(partition, end)
-  const open = new Map(positions.map(({ partition, offset }) => [partition, offset]))
-  const reader = positions.length === 0 ? null : await log.open(topic, positions)
+  for await (const { place, tags } of sealedRecords(log, topic, positions, ends, options.signal)) {
+    take(epochs, metric, range, tags, place)
+    // Whatever a later view needs begins at the first record about offsets behind this one.
+    if (tags.next > (range.until[tags.partition] ?? 0)) {
+      marks.set(place.partition, Math.min(marks.get(place.partition)!, place.offset))
+    }
+  }
+  return { epochs, marks }
+}
+
+/** Records with a value and tags in [positions, ends), a partition's in order; values live until the next is asked for. */
+async function* sealedRecords(
+  log: EventLog,
+  topic: string,
+  positions: readonly Place[],
+  ends: readonly number[],
+  signal: AbortSignal,
+): AsyncGenerator<{ readonly place: Place; readonly tags: PartialTags; readonly value: Uint8Array }> {
+  const left = positions.filter(({ offset, partition }) => offset < ends[partition]!)
+  if (left.length === 0) return
+  const open = new Map(left.map(({ partition, offset }) => [partition, offset]))
+  const reader = await log.open(topic, left)
   try {
-    for (let empty = 0; reader !== null && open.size > 0 && empty < EMPTY_POLLS_MAX; empty++) {
-      options.signal.throwIfAborted()
+    for (let empty = 0; open.size > 0 && empty < EMPTY_POLLS_MAX; empty++) {
+      signal.throwIfAborted()
       for (const batch of await reader.poll(POLL)) {
         empty = -1
-        const opened = openBatch(batch.bytes, open.get(batch.partition) ?? 0)
+        const { partition } = batch
+        const opened = openBatch(batch.bytes, open.get(partition) ?? 0)
         if ('cursor' in opened) {
           for (let record = readRecord(opened.cursor); record !== null; record = readRecord(opened.cursor)) {
             const tags = tagsOf(record.headers)
-            if (tags === null || record.value === null) continue
-            take(epochs, metric, range, tags, record.value)
-            // Whatever a later view needs begins at the first record about offsets behind this one.
-            if (tags.next > (range.until[tags.partition] ?? 0)) {
-              marks.set(batch.partition, Math.min(marks.get(batch.partition)!, record.offset))
-            }
+            if (tags === null || record.value === null || record.offset >= ends[partition]!) continue
+            yield { place: { partition, offset: record.offset }, tags, value: record.value }
           }
         }
-        if (batch.lastOffset + 1 >= ends[batch.partition]!) open.delete(batch.partition)
+        if (batch.lastOffset + 1 >= ends[partition]!) open.delete(partition)
       }
     }
   } finally {
-    await reader?.close()
+    await reader.close()
   }
-  return { epochs, marks }
 }
 
 /** Leaves the mark for the next view, once this one is published. */
@@ -110,17 +133,17 @@ function take(
   metric: MetricDefinition,
   { from, until }: SealedRange,
   tags: PartialTags,
-  value: Uint8Array,
+  place: Place,
 ): void {
   if (tags.kind !== 'sealed' || tags.metric !== metric.name || tags.generation !== metric.generation) return
   const partition = epochs[tags.partition]
   if (partition === undefined || tags.next <= (from[tags.partition] ?? 0)) return
-  // What lies behind the cut is kept without its bytes: it tells a hole from a speed layer that is on its way.
+  // What lies behind the cut is kept without its parts: it tells a hole from a speed layer that is on its way.
   const behind = tags.first >= until[tags.partition]!
   const known = partition.get(tags.first)
   if (known === undefined || tags.next > known.tags.next) {
-    partition.set(tags.first, { tags, parts: new Map(behind ? [] : [[tags.part, value]]) })
-  } else if (tags.next === known.tags.next && !behind) known.parts.set(tags.part, value)
+    partition.set(tags.first, { tags, parts: new Map(behind ? [] : [[tags.part, place]]) })
+  } else if (tags.next === known.tags.next && !behind) known.parts.set(tags.part, place)
 }
 
 /** Outcome of laying the epochs end to end. */
@@ -186,9 +209,37 @@ export function tile(epochs: SealedEpochs, { from, until }: SealedRange): Tiling
   return { kind: 'whole', epochs: whole }
 }
 
-/** The tables of tiled epochs, one part after another. */
-export function* tablesOf(epochs: readonly SealedEpoch[], metric: MetricDefinition): Generator<PartialTable> {
-  for (const { tags, parts } of epochs) {
-    for (let part = 0; part < tags.parts; part++) yield decodePartials(parts.get(part)!, metric.layout)
+/**
+ * The tables of tiled epochs, read from the log a second time: so a job holds as much of them as one poll brings, however many
+ * there are. In the order of the topic.
+ * @throws OperatingError SEALED_MISSING when retention has taken one since
+ */
+export async function* readTables(
+  log: EventLog,
+  metric: MetricDefinition,
+  epochs: readonly SealedEpoch[],
+  signal: AbortSignal,
+): AsyncGenerator<PartialTable> {
+  const wanted = new Map<number, Set<number>>()
+  for (const { parts } of epochs) {
+    for (const { partition, offset } of parts.values()) {
+      wanted.set(partition, (wanted.get(partition) ?? new Set()).add(offset))
+    }
+  }
+  const topic = sealedTopic(metric.name)
+  const positions = [...wanted].map(([partition, offsets]) => ({ partition, offset: Math.min(...offsets) }))
+  const ends: number[] = []
+  for (const [partition, offsets] of wanted) ends[partition] = Math.max(...offsets) + 1
+  for await (const { place, value } of sealedRecords(log, topic, positions, ends, signal)) {
+    if (wanted.get(place.partition)!.delete(place.offset)) yield decodePartials(value, metric.layout)
+  }
+  for (const [partition, offsets] of wanted) {
+    if (offsets.size === 0) continue
+    const offset = Math.min(...offsets)
+    throw new OperatingError(
+      'SEALED_MISSING',
+      `the sealed partial at offset ${offset} of partition ${partition} of ${topic} is gone`,
+      { topic, partition, offset },
+    )
   }
 }

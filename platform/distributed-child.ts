@@ -6,6 +6,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { systemClock } from '#io/clock.ts'
+import { MEMORY_ARGS, MEMORY_ENV } from './memory.ts'
 
 /** How a child is run. */
 export interface ChildOptions {
@@ -48,8 +49,8 @@ export function superviseChild(options: ChildOptions): Child {
     const startedMs = systemClock.monotonic()
     // In a group of its own: Ctrl-C on the terminal reaches the parent only, which then stops its children in order. The
     // channel tells the child when the parent was killed.
-    const started = spawn(process.execPath, [...options.args], {
-      env: { ...options.env, ...(port === null ? {} : { [options.portVariable]: port }) },
+    const started = spawn(process.execPath, [...MEMORY_ARGS, ...options.args], {
+      env: { ...MEMORY_ENV, ...options.env, ...(port === null ? {} : { [options.portVariable]: port }) },
       detached: true,
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     })

@@ -9,6 +9,7 @@ import type { Config } from '#io/config.ts'
 import type { EventLog, JobQueue, Lake, Registry } from '#io/ports.ts'
 import type { Definitions } from '#metrics/definition.ts'
 import type { Barriers } from '../services/barriers/barriers.ts'
+import { collectStart } from './memory.ts'
 import {
   archiveReadiness,
   type Base,
@@ -81,6 +82,7 @@ async function compose(base: Base): Promise<Embedded> {
   const url = await listen(base, app, base.config.port)
   barriers.start()
   sweepLog(base)
+  collectStart()
   base.onClose(() => barriers.stop())
   return {
     url,

@@ -5,6 +5,7 @@
  */
 import { afterEach, expect, test } from 'vitest'
 import { systemClock } from '#io/clock.ts'
+import { openDuckDb } from '#io/duckdb.ts'
 import type { JobContext } from '#io/ports.ts'
 import { latestView, publishView, readViews, rollbackView } from '#io/views.ts'
 import type { Definitions } from '#metrics/definition.ts'
@@ -48,9 +49,7 @@ function setUp(loaded: Definitions = definitions, onLake?: MemoryLake, limits?: 
     clock: systemClock,
     definitions: loaded,
     putBarrier: () => Promise.reject(new Error('no barrier in this test')),
-    threads: 1,
-    memoryMb: 256,
-    temporaryDirectory: null,
+    openDuckDb: () => openDuckDb({ threads: 1, memoryMb: 256, temporaryDirectory: null }),
     waitMs: 0,
     ...(limits === undefined ? {} : { limits }),
   }

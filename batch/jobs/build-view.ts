@@ -9,7 +9,7 @@
  * files as a full one [B2]. Nothing is visible before the one manifest entry [B3]. Pause and cancel act between files.
  */
 import { floorTo } from '#core/time.ts'
-import { type DuckDb, openDuckDb } from '#io/duckdb.ts'
+import type { DuckDb } from '#io/duckdb.ts'
 import { OperatingError } from '#io/errors.ts'
 import type { JobContext } from '#io/ports.ts'
 import { publishView, readViews, sweepViews, type ViewDraft } from '#io/views.ts'
@@ -77,13 +77,9 @@ export async function buildViews(
   })
 }
 
-/** Runs `work` with a database of the job's limits that a cancel interrupts. */
+/** Runs `work` with a database that a cancel interrupts. */
 export async function withDuckDb<T>(deps: BatchDeps, job: JobContext, work: (db: DuckDb) => Promise<T>): Promise<T> {
-  const db = await openDuckDb({
-    threads: deps.threads,
-    memoryMb: deps.memoryMb,
-    temporaryDirectory: deps.temporaryDirectory,
-  })
+  const db = await deps.openDuckDb()
   const interrupt = () => db.interrupt()
   job.signal.addEventListener('abort', interrupt)
   try {

@@ -54,9 +54,7 @@ async function setUp(partitions: ShopRecord[][]) {
     clock: systemClock,
     definitions,
     putBarrier: () => Promise.reject(new Error('no barrier in this test')),
-    threads: 1,
-    memoryMb: 256,
-    temporaryDirectory: null,
+    openDuckDb: () => openDuckDb({ threads: 1, memoryMb: 256, temporaryDirectory: null }),
     waitMs: 0,
   }
   await archiveShop(lake, partitions, 50)

@@ -17,7 +17,7 @@ import type { ViewEntry } from '#schemas/view.ts'
 import { appendPartials } from '../append-partials.ts'
 import { fileList, verifyFiles } from '../archive-input.ts'
 import type { BatchDeps } from '../deps.ts'
-import { readSealed, rememberSealed, type SealedRange, type Tiling, tablesOf, tile } from '../sealed.ts'
+import { readSealed, readTables, rememberSealed, type SealedRange, type Tiling, tile } from '../sealed.ts'
 import { columnNames, type ViewColumn, viewColumns } from '../sql-types.ts'
 import { DAY_MS, FILE_ROWS, rangeOf } from '../view-blocks.ts'
 import { createViewTable, type ViewFile, writeFiles } from '../view-files.ts'
@@ -119,7 +119,8 @@ async function mergeInto(
   job: JobContext,
 ): Promise<{ kept: readonly ViewFile[]; merged: string }> {
   await createViewTable(db, 'sealed', columns, null)
-  await appendPartials(db, 'sealed', tablesOf(epochs, metric), () => job.progress(0.1))
+  const tables = readTables(deps.log, metric, epochs, job.signal)
+  await appendPartials(db, 'sealed', tables, () => job.progress(0.1))
   const windows = await db.query('SELECT DISTINCT window_from AS w FROM sealed')
   const days = [...new Set(windows.map((row) => floorTo(Number(row['w']), DAY_MS)))]
   const { kept, touched: before } = partFiles(previous, (range) =>
@@ -135,6 +136,7 @@ async function mergeInto(
           before.map((file) => file.path),
         )}, hive_partitioning = false)`
   await createViewTable(db, 'merged', columns, combineSql(columns, `SELECT ${names} FROM sealed${old}`))
+  await db.run('DROP TABLE sealed')
   return { kept, merged: 'merged' }
 }
 

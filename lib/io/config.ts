@@ -119,7 +119,10 @@ export const SETTINGS = {
   SPEED_WORKERS: { fallback: '1', meaning: 'worker threads of a speed process' },
   SHARE: { fallback: '1/1', meaning: 'this process’s share of the partitions: index/count, from 1' },
   BATCH_THREADS: { fallback: '1', meaning: 'DuckDB threads of a build' },
-  BATCH_MEMORY_MB: { fallback: '512', meaning: 'DuckDB memory limit of a build, MB' },
+  BATCH_MEMORY_MB: {
+    fallback: '192',
+    meaning: 'DuckDB memory limit of all batch jobs together, MB; beyond it they spill to disk',
+  },
   DURABILITY: { fallback: 'fsync', meaning: 'embedded log: fsync survives power loss, os survives kill -9' },
   LOG_LEVEL: { fallback: 'info', meaning: 'fatal, error, warn, info, debug, trace' },
 } as const

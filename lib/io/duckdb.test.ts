@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { openDuckDb, sqlName, sqlText } from './duckdb.ts'
+import { type DuckDb, openDuckDb, shareDuckDb, sqlName, sqlText } from './duckdb.ts'
 
 test('int64, HUGEINT and decimals arrive exact; names and texts are quoted', async () => {
   const db = await openDuckDb({ threads: 1, memoryMb: 256, temporaryDirectory: null })
@@ -12,4 +12,21 @@ test('int64, HUGEINT and decimals arrive exact; names and texts are quoted', asy
   expect(row!['a"b']).toBe("it's")
   await expect(db.query('select nonsense(')).rejects.toMatchObject({ code: 'DUCKDB_FAILED' })
   db.close()
+})
+
+test('[E6] a shared database: one limit for all its connections, temporary tables apart, nothing left after the last', async () => {
+  const open = shareDuckDb({ threads: 1, memoryMb: 64, temporaryDirectory: null })
+  const [first, second] = [await open(), await open()]
+  const held = async (db: DuckDb): Promise<number> => {
+    const [row] = await db.query('SELECT sum(memory_usage_bytes)::BIGINT AS bytes FROM duckdb_memory()')
+    return Number(row!['bytes'])
+  }
+  await first.run('CREATE TEMP TABLE filled AS SELECT sha256(range::VARCHAR) AS a FROM range(400000)')
+  expect(await held(second)).toBeGreaterThan(20_000_000)
+  await expect(second.query('SELECT count(*) AS n FROM filled')).rejects.toThrow(/filled/)
+  first.close()
+  second.close()
+  const third = await open()
+  expect(await held(third)).toBeLessThan(1_000_000)
+  third.close()
 })

@@ -23,22 +23,66 @@ export interface DuckDb {
   close(): void
 }
 
-/** Opens an in-memory database. `temporaryDirectory` is where it may spill; null forbids spilling. */
-export async function openDuckDb(options: {
-  threads: number
-  memoryMb: number
-  temporaryDirectory: string | null
-}): Promise<DuckDb> {
-  const instance = await DuckDBInstance.create(':memory:', {
+/** Limits of a database. `temporaryDirectory` is where it may spill; null forbids spilling. */
+export interface DuckDbLimits {
+  readonly threads: number
+  readonly memoryMb: number
+  readonly temporaryDirectory: string | null
+}
+
+/** Opens an in-memory database of its own. */
+export async function openDuckDb(limits: DuckDbLimits): Promise<DuckDb> {
+  const instance = await createInstance(limits)
+  return connect(instance, () => instance.closeSync())
+}
+
+/**
+ * Opens connections to one database, so that its limits hold for all of them together, however many are open. It is made for the
+ * first and closed after the last, which gives its memory back. Temporary tables are a connection's own.
+ */
+export function shareDuckDb(limits: DuckDbLimits): () => Promise<DuckDb> {
+  let shared: Promise<DuckDBInstance> | null = null
+  let open = 0
+  const leave = async (): Promise<void> => {
+    open--
+    if (open > 0 || shared === null) return
+    const last = shared
+    shared = null
+    await last.then(
+      (instance) => instance.closeSync(),
+      () => undefined,
+    )
+  }
+  return async () => {
+    open++
+    shared ??= createInstance(limits)
+    try {
+      return await connect(await shared, () => void leave())
+    } catch (error) {
+      await leave()
+      throw error
+    }
+  }
+}
+
+function createInstance(options: DuckDbLimits): Promise<DuckDBInstance> {
+  return DuckDBInstance.create(':memory:', {
     threads: String(options.threads),
     memory_limit: `${options.memoryMb}MB`,
     preserve_insertion_order: 'false',
     autoinstall_known_extensions: 'false',
     autoload_known_extensions: 'false',
+    enable_external_file_cache: 'false',
+    allocator_flush_threshold: '16MB',
+    allocator_bulk_deallocation_flush_threshold: '16MB',
+    allocator_background_threads: 'true',
     ...(options.temporaryDirectory === null
       ? { max_temp_directory_size: '0KB' }
       : { temp_directory: options.temporaryDirectory }),
   })
+}
+
+async function connect(instance: DuckDBInstance, release: () => void): Promise<DuckDb> {
   const connection = await instance.connect()
   await connection.run("SET TimeZone = 'UTC'")
   const failed = (error: unknown, sql: string) =>
@@ -70,7 +114,7 @@ export async function openDuckDb(options: {
     },
     close() {
       connection.closeSync()
-      instance.closeSync()
+      release()
     },
   }
 }

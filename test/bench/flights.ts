@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { systemClock } from '#io/clock.ts'
-import { openDuckDb } from '#io/duckdb.ts'
+import { openDuckDb, shareDuckDb } from '#io/duckdb.ts'
 import { openLakeFolder } from '#io/lake-folder.ts'
 import type { JobContext } from '#io/ports.ts'
 import { archiveRelation } from '../../batch/archive-input.ts'
@@ -159,10 +159,8 @@ async function child(directory: string, metricName: string, threads: number, cut
     }
     const deps = {
       lake,
-      threads,
       clock: systemClock,
-      memoryMb: 512,
-      temporaryDirectory: null,
+      openDuckDb: shareDuckDb({ threads, memoryMb: 512, temporaryDirectory: null }),
       waitMs: 0,
       log: null as never,
       definitions: loaded,

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { systemClock } from '#io/clock.ts'
+import { MEMORY_ARGS, MEMORY_ENV } from '../../platform/memory.ts'
 import { cpuSeconds, memoryMb } from './harness.ts'
 import type { HostMessage, HostRequest } from './platform-host.ts'
 
@@ -76,8 +77,9 @@ export class BenchPlatform {
   }): Promise<BenchPlatform> {
     const directory = options.directory ?? (await mkdtemp(join(tmpdir(), 'tidemark-bench-')))
     const child = fork(fileURLToPath(new URL('./platform-host.ts', import.meta.url)), {
-      execArgv: [],
+      execArgv: [...MEMORY_ARGS],
       env: {
+        ...MEMORY_ENV,
         PATH: process.env['PATH'],
         TIDEMARK_DEFINITIONS: options.definitions,
         TIDEMARK_DATA_DIR: directory,

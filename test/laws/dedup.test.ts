@@ -100,3 +100,21 @@ test('[S5] the ring grows, forgets what is beyond its horizon, and refuses at it
     }
   }).toThrow(/DEDUP_LIMIT/)
 })
+
+test('[E6] [S5] ids take at most 24 bytes each, 40 when they are text, however many there are', () => {
+  for (const [kind, bytesMax] of [
+    ['int64', 24],
+    ['string', 40],
+  ] as const) {
+    const ring = createDedupRing({ kind, horizonEpochs: 10, idsMax: 1_000_000 })
+    for (let from = 0; from < 60_000; from += 1_000) {
+      const cells = Array.from({ length: 1_000 }, (_, n) => (kind === 'int64' ? from + n : `id ${from + n}`))
+      const chunk = chunkOf(
+        [specOf('id', kind)],
+        cells.map((cell) => ({ eventTime: 0, cells: [cell] })),
+      )
+      expect(ring.mark(chunk, chunk.columns[0]!, 0, new Uint8Array(1_000))).toBe(0)
+      if (ring.size >= 3_000) expect(ring.bytes / ring.size).toBeLessThanOrEqual(bytesMax)
+    }
+  }
+})
