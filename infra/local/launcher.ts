@@ -173,6 +173,32 @@ export async function kafkaMissing(): Promise<string | null> {
   }
 }
 
+/** The jar of Kafka's command-line tools, which the server does without; fetched once. @throws Error as `kafkaJars` */
+async function kafkaTools(): Promise<string> {
+  const directory = join(CACHE, `tools-${KAFKA_VERSION}`)
+  const pom = join(import.meta.dirname, 'pom.xml')
+  const artifact = `-Dartifact=org.apache.kafka:kafka-tools:${KAFKA_VERSION}`
+  if (!existsSync(directory)) {
+    await run('mvn', ['-q', '-B', '-f', pom, 'dependency:copy', artifact, `-DoutputDirectory=${directory}`], 'maven')
+  }
+  return directory
+}
+
+/**
+ * The first `records` records of a topic as the JVM's console consumer prints them: key, tab, value; `null` is none.
+ * @throws Error in one sentence when java or mvn is missing
+ */
+export async function printTopic(options: { brokers: string; topic: string; records: number }): Promise<string[]> {
+  const { brokers, topic, records } = options
+  const classes = [await kafkaJars(), await kafkaTools()].map((directory) => join(directory, '*')).join(':')
+  const java = ['-cp', classes, '-Dorg.slf4j.simpleLogger.defaultLogLevel=off', '-XX:TieredStopAtLevel=1', '-Xmx64m']
+  const what = ['--bootstrap-server', brokers, '--topic', topic, '--from-beginning', '--max-messages', String(records)]
+  const how = ['--timeout-ms', '20000', '--formatter-property', 'print.key=true']
+  const tool = 'org.apache.kafka.tools.consumer.ConsoleConsumer'
+  const output = await run('java', [...java, tool, ...what, ...how], 'openjdk-17-jre-headless')
+  return output.split('\n').filter((line) => line.includes('\t'))
+}
+
 function kafkaProperties(port: number, controllerPort: number, data: string): string {
   const settings = {
     'process.roles': 'broker,controller',

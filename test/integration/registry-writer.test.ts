@@ -1,0 +1,270 @@
+/**
+ * Goal: several registries on one Kafka are one registry: one writes, none gives an id twice, and the topic is Confluent's.
+ * Method: instances in this process and in processes of their own, asked by HTTP at once; the writer killed between allotment
+ * and answer, and cut off from Kafka; the topic printed by the JVM's console consumer and written to by a stock producer.
+ */
+import { readFileSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { systemClock } from '#io/clock.ts'
+import { joinKafkaLeadership } from '#io/leadership-kafka.ts'
+import { openKafkaLog } from '#io/log-kafka.ts'
+import { SCHEMAS_TOPIC } from '#schemas/topics.ts'
+import { startFaultProxy } from '#testkit/fault-proxy.ts'
+import { leadershipConformance } from '#testkit/leadership-conformance.ts'
+import { PlatformProcess } from '#testkit/platform-process.ts'
+import { kafkaMissing, printTopic, startKafka } from '../../infra/local/launcher.ts'
+import { type RunningRegistry, startRegistry } from '../../services/registry/start.ts'
+
+const missing = await kafkaMissing()
+const FIXTURES = path.join(import.meta.dirname, '../fixtures/schemas-topic')
+const linesOf = (name: string): string[] => readFileSync(path.join(FIXTURES, name), 'utf8').split('\n').slice(0, -1)
+
+interface Answer {
+  readonly status: number
+  readonly body: unknown
+}
+
+async function ask(url: string, method: string, at: string, body?: unknown): Promise<Answer> {
+  const headers = { 'content-type': 'application/vnd.schemaregistry.v1+json' }
+  const sent = body === undefined ? { method } : { method, headers, body: JSON.stringify(body) }
+  const response = await fetch(url + at, sent)
+  return { status: response.status, body: await response.json() }
+}
+
+const register = (url: string, subject: string, schema: unknown): Promise<Answer> =>
+  ask(url, 'POST', `/subjects/${subject}/versions`, { schema: JSON.stringify(schema) })
+const enumOf = (name: string) => ({ type: 'enum', name, symbols: [name] })
+
+async function until(what: string, holds: () => boolean | Promise<boolean>, withinMs = 30_000): Promise<void> {
+  const endMs = systemClock.monotonic() + withinMs
+  while (!(await holds())) {
+    if (systemClock.monotonic() > endMs) throw new Error(`not so after ${withinMs} ms: ${what}`)
+    await systemClock.sleep(20)
+  }
+}
+
+describe.skipIf(missing !== null)(`registries on one Kafka${missing === null ? '' : ` (${missing})`}`, () => {
+  let kafka: Awaited<ReturnType<typeof startKafka>>
+  const closers: (() => Promise<unknown>)[] = []
+  beforeAll(async () => {
+    kafka = await startKafka({ directory: await mkdtemp(path.join(tmpdir(), 'tidemark-kafka-')), temporary: true })
+  })
+  afterEach(async () => {
+    for (const close of closers.splice(0).reverse()) await close()
+  })
+  afterAll(async () => kafka?.stop())
+
+  const electAt = (group: string, route?: Parameters<typeof joinKafkaLeadership>[0]['route']) => (url: string) =>
+    joinKafkaLeadership({
+      brokers: [kafka.brokers],
+      clientId: 'registry-test',
+      clock: systemClock,
+      group,
+      url,
+      onTrouble() {},
+      ...(route === undefined ? {} : { route }),
+    })
+
+  /** An instance in this process, on a log of its own. */
+  async function start(options: Parameters<typeof electAt>[1] | 'alone' = undefined): Promise<RunningRegistry> {
+    const log = await openKafkaLog({ brokers: [kafka.brokers], clientId: 'registry-test', clock: systemClock })
+    closers.push(() => log.close())
+    const election = options === 'alone' ? {} : { elect: electAt('schema-registry', options) }
+    const running = await startRegistry({ log, clock: systemClock, port: 0, host: '127.0.0.1', ...election })
+    closers.push(() => running.close())
+    return running
+  }
+
+  const agreed = (instances: readonly RunningRegistry[]): boolean =>
+    new Set(instances.map((one) => one.leader()?.url)).size === 1 &&
+    instances.filter((one) => one.leader()?.self === true).length === 1
+
+  let groups = 0
+  leadershipConformance('a group of Kafka', () => {
+    const group = `conformance-${groups++}`
+    return { join: (url) => electAt(group)(url) }
+  })
+
+  it("[R3] the topic is Confluent's byte by byte, as the JVM's console consumer prints it", async () => {
+    const { url } = await start('alone')
+    const money = { type: 'record', name: 'Money', fields: [{ name: 'cents', type: 'long' }] }
+    const wider = { ...money, fields: [...money.fields, { name: 'note', type: ['null', 'string'], default: null }] }
+    const walk: [string, string, unknown?][] = [
+      ['POST', '/subjects/money-value/versions', { schema: JSON.stringify(money) }],
+      ['POST', '/subjects/money-value/versions', { schema: JSON.stringify(wider) }],
+      ['POST', '/subjects/kopeks-%C3%BC/versions', { schema: JSON.stringify(money) }],
+      ['PUT', '/config', { compatibility: 'FULL' }],
+      ['PUT', '/config/money-value', { compatibility: 'none' }],
+      ['DELETE', '/config/money-value'],
+      ['DELETE', '/subjects/money-value/versions/1'],
+      ['DELETE', '/subjects/money-value/versions/1?permanent=true'],
+      ['DELETE', '/subjects/kopeks-%C3%BC'],
+      ['PUT', '/config', { compatibility: 'BACKWARD' }],
+    ]
+    for (const [method, at, body] of walk) expect(await ask(url, method, at, body)).toMatchObject({ status: 200 })
+    const expected = linesOf('ours.tsv')
+    const printed = await printTopic({ brokers: kafka.brokers, topic: SCHEMAS_TOPIC, records: expected.length })
+    expect(printed).toEqual(expected)
+  })
+
+  it('[R1] [R3] a thousand registrations at once through three instances: one id per schema, and no id twice', async () => {
+    const instances = [await start(), await start(), await start()]
+    await until('they agree on one writer', () => agreed(instances))
+    const names = Array.from({ length: 200 }, (_, index) => `N${index}`)
+    const asked = names.flatMap((name) =>
+      ['a', 'b', 'c', 'd', 'e'].map((subject) => ({ name, subject: `${subject}${name}` })),
+    )
+    const answers = await Promise.all(
+      asked.map(async ({ name, subject }, index) => {
+        const { url } = instances[index % 3]!
+        const { status, body } = await register(url, subject, enumOf(name))
+        expect(status).toBe(200)
+        // What was answered is there at once, at the instance that answered.
+        const found = await ask(url, 'GET', `/subjects/${subject}/versions/latest`)
+        return { name, id: (body as { id: number }).id, found: (found.body as { id: number }).id }
+      }),
+    )
+    expect(answers.every(({ id, found }) => id === found)).toBe(true)
+    const idsByName = new Map(
+      names.map((name) => [name, new Set(answers.filter((one) => one.name === name).map(({ id }) => id))]),
+    )
+    expect([...idsByName.values()].every((ids) => ids.size === 1)).toBe(true)
+    const ids = [...idsByName.values()].flatMap((one) => [...one])
+    expect(new Set(ids).size).toBe(200)
+    expect(Math.max(...ids) - Math.min(...ids)).toBe(199)
+    expect(instances.map(({ passedOver }) => passedOver.conflicting)).toEqual([0, 0, 0])
+    // A fresh reader of the topic says the same.
+    const fresh = await start('alone')
+    for (const { name, id } of answers.slice(0, 20)) {
+      expect((await ask(fresh.url, 'GET', `/schemas/ids/${id}/schema`)).body).toEqual(enumOf(name))
+    }
+  })
+
+  it('[R1] [R3] every write goes to the writer, settings and deletions too, with its own refusals', async () => {
+    const instances = [await start(), await start()]
+    await until('they agree on one writer', () => agreed(instances))
+    const { url } = instances.find((one) => one.leader()?.self === false)!
+    await register(url, 'fw', enumOf('F1'))
+    expect(await register(url, 'fw', { type: 'string' })).toMatchObject({ status: 409 })
+    expect(await ask(url, 'PUT', '/config/fw', { compatibility: 'NONE' })).toEqual({
+      status: 200,
+      body: { compatibility: 'NONE' },
+    })
+    expect(await ask(url, 'GET', '/config/fw')).toMatchObject({ body: { compatibilityLevel: 'NONE' } })
+    expect(await register(url, 'fw', { type: 'string' })).toMatchObject({ status: 200 })
+    expect(await ask(url, 'DELETE', '/subjects/fw/versions/1')).toEqual({ status: 200, body: 1 })
+    expect(await ask(url, 'GET', '/subjects/fw/versions')).toEqual({ status: 200, body: [2] })
+    expect(await ask(url, 'DELETE', '/subjects/fw')).toEqual({ status: 200, body: [2] })
+    expect(await ask(url, 'DELETE', '/subjects/none')).toMatchObject({ status: 404, body: { error_code: 40401 } })
+    expect(await ask(url, 'POST', '/subjects/fw/versions', 'no object')).toMatchObject({ status: 400 })
+  })
+
+  it('[R1] [D1] a writer that is cut off from Kafka steps down, another takes over, and the ids go on', async () => {
+    const proxy = await startFaultProxy(kafka.brokers)
+    closers.push(() => proxy.close())
+    const cut = await start(() => ({ host: proxy.host, port: proxy.port }))
+    await until('the first one writes', () => cut.leader()?.self === true)
+    const other = await start()
+    await until('they agree on one writer', () => agreed([cut, other]))
+    expect(cut.leader()?.self).toBe(true)
+    const { body } = await register(other.url, 'cut', enumOf('C1'))
+    proxy.freeze()
+    // Asked while nobody knows of it yet: held until the other one writes.
+    await until('the other one writes', () => other.leader()?.self === true)
+    expect(cut.leader()).toBeNull()
+    expect(await register(other.url, 'cut', enumOf('C1'))).toEqual({ status: 200, body })
+    expect(await register(other.url, 'cut2', enumOf('C2'))).toEqual({
+      status: 200,
+      body: { id: (body as { id: number }).id + 1 },
+    })
+    proxy.thaw()
+    await until('the one that was cut off follows', () => cut.leader()?.self === false)
+    expect(await register(cut.url, 'cut2', enumOf('C2'))).toMatchObject({ status: 200 })
+  })
+
+  it('[R3] what another registry writes is understood at once, and what is malformed is passed over and counted', async () => {
+    const { url, passedOver } = await start('alone')
+    // Loaded late: the log's own use of its parts must come first.
+    const { default: kafkajs } = await import('kafkajs')
+    const producer = new kafkajs.Kafka({
+      clientId: 'stock',
+      brokers: [kafka.brokers],
+      logLevel: kafkajs.logLevel.NOTHING,
+    }).producer({ createPartitioner: kafkajs.Partitioners.DefaultPartitioner })
+    await producer.connect()
+    closers.push(() => producer.disconnect())
+    const text = (one: string | undefined): string | null => (one === undefined || one === 'null' ? null : one)
+    // Ids of the fixture are raised above those that this topic has given.
+    const raised = (line: string): string =>
+      line.replace(/"id": ?(\d+)/, (_, id: string) => `"id":${Number(id) + 100_000}`)
+    // A compacted topic refuses a record without a key by itself.
+    const malformed = linesOf('malformed.tsv').filter((line) => !line.startsWith('null\t'))
+    const lines = [...linesOf('foreign.tsv').map(raised), ...malformed]
+    const messages = lines.map((line) => {
+      const [key, value] = line.split('\t')
+      return { key: text(key), value: text(value), partition: 0 }
+    })
+    await producer.send({ topic: SCHEMAS_TOPIC, messages })
+    await until('the malformed ones are counted', () => passedOver.malformed === malformed.length)
+    expect(passedOver.conflicting).toBe(0)
+    expect(await ask(url, 'GET', '/subjects/av-value/versions/1')).toMatchObject({ body: { id: 100_001 } })
+    expect(await ask(url, 'GET', '/subjects/order/versions/1')).toMatchObject({
+      body: { references: [{ name: 'Money', subject: 'money', version: 1 }] },
+    })
+    expect(await ask(url, 'GET', '/config/av-value')).toMatchObject({
+      body: { compatibilityLevel: 'BACKWARD_TRANSITIVE' },
+    })
+    expect(await ask(url, 'GET', '/mode/av-value')).toMatchObject({ body: { mode: 'READONLY' } })
+    expect(await ask(url, 'GET', '/subjects/js-value/versions?deleted=true')).toMatchObject({ status: 404 })
+    expect(await ask(url, 'GET', '/config')).toMatchObject({ body: { compatibilityLevel: 'FORWARD' } })
+    expect(await register(url, 'after', enumOf('AfterForeign'))).toEqual({ status: 200, body: { id: 100_044 } })
+  })
+
+  /** A registry as a process of its own; it ends with the test. */
+  async function startProcess(env: Readonly<Record<string, string>> = {}) {
+    const process = new PlatformProcess({
+      args: ['platform/service.ts', 'registry'],
+      env: {
+        TIDEMARK_KAFKA_BROKERS: kafka.brokers,
+        TIDEMARK_REGISTRY_PORT: '0',
+        TIDEMARK_DATA_DIR: await mkdtemp(path.join(tmpdir(), 'tidemark-registry-')),
+        TIDEMARK_LOG_LEVEL: 'fatal',
+        ...env,
+      },
+    })
+    closers.push(() => process.kill())
+    const ready = await process.untilReady()
+    return { process, url: ready.at(-1)! }
+  }
+
+  it.each(['registry.allotted', 'registry.appended'])(
+    '[R1] [D1] the writer dies at %s: the registration is answered all the same, and no id is given twice',
+    async (place) => {
+      const { process: writer, url } = await startProcess({ FAIL: `${place}:3` })
+      const first = await register(url, `kill-${place}-1`, enumOf(`K1${place.slice(9)}`))
+      const followers = [await start(), await start()]
+      await until('they follow', () => followers.every((one) => one.leader()?.url === url))
+      const second = await register(followers[0]!.url, `kill-${place}-2`, enumOf(`K2${place.slice(9)}`))
+      // The third is the writer's death; four are asked at once, at both others.
+      const asked = [3, 4, 5, 6].map((nth) => ({
+        subject: `kill-${place}-${nth}`,
+        schema: enumOf(`K${nth}${place.slice(9)}`),
+      }))
+      const answers = await Promise.all(
+        asked.map(({ subject, schema }, index) => register(followers[index % 2]!.url, subject, schema)),
+      )
+      expect(await writer.ended).toBe('SIGKILL')
+      expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200])
+      const ids = [first, second, ...answers].map(({ body }) => (body as { id: number }).id)
+      expect(new Set(ids).size).toBe(6)
+      expect(Math.max(...ids) - ids[0]!).toBe(5)
+      // Asked again, at the other one: the same.
+      for (const [index, { subject, schema }] of asked.entries()) {
+        expect(await register(followers[(index + 1) % 2]!.url, subject, schema)).toEqual(answers[index])
+      }
+    },
+  )
+})
