@@ -25,6 +25,8 @@ const ID = 7
 type Type = string | { readonly [key: string]: unknown }
 interface Field {
   readonly name: string
+  /** Its first name: types are called after it. Flat schemas keep no names of types, so a type keeps its own. */
+  readonly first: string
   readonly aliases: readonly string[]
   readonly type: Type
   /** Where null stands in a union with it; null when it is none. */
@@ -74,7 +76,14 @@ const owned = (type: Type, name: string): Type =>
 function drawField(draw: Random, name: string): Field {
   const type = owned(pick(draw, TYPES), name)
   const mayDefault = kindOf(type) in DEFAULTS && !(typeof type === 'object' && type['logicalType'] === 'decimal')
-  return { name, aliases: [], type, nullAt: pick(draw, [null, 0, 1]), hasDefault: mayDefault && draw() < 0.7 }
+  return {
+    name,
+    first: name,
+    aliases: [],
+    type,
+    nullAt: pick(draw, [null, 0, 1]),
+    hasDefault: mayDefault && draw() < 0.7,
+  }
 }
 
 /** The next version: mostly an evolution that can be read, now and then one that cannot. */
@@ -107,7 +116,7 @@ function evolve(draw: Random, fields: readonly Field[], version: number): Field[
     case 5:
       return fields.toReversed()
     default:
-      return draw() < 0.3 ? change((field) => ({ ...field, type: owned(pick(draw, TYPES), field.name) })) : [...fields]
+      return draw() < 0.3 ? change((field) => ({ ...field, type: owned(pick(draw, TYPES), field.first) })) : [...fields]
   }
 }
 

@@ -24,7 +24,7 @@ const vectors = JSON.parse(
 ) as { reader: unknown }[]
 
 const PIECES = [
-  ...'{}[]",:\\\u0000\u001f\ud800é0-e.',
+  ...Array.from('{}[]",:\\\u0000\u001f\ud800é0-e.'),
   '1e999',
   '-0',
   '1e308',
