@@ -24,13 +24,14 @@ export interface ForwardOptions {
   readonly logger: RegistryLogger
   /** Aborted when this instance stops: nobody waits any longer. */
   readonly stopping: AbortSignal
+  /** How long a write waits for a writer; default 12 s, since a dead one is noticed after 6 s. */
+  readonly patienceMs?: number
   /** Reads the log to its end. */
   readonly refresh: () => Promise<void>
 }
 
 /** Confluent's mark on a request that was handed on. */
 const FORWARDED = 'x-forward'
-/** How long a write waits for a writer: a dead one is noticed after 6 s. */
 const PATIENCE_MS = 12_000
 /** How long an instance that was handed a write waits to learn that it is the writer. */
 const OWN_PATIENCE_MS = 2_000
@@ -71,14 +72,14 @@ interface Answer {
 
 /** Hands writes on before they reach the routes; call it after authorization and before the routes are registered. */
 export function forwardWrites(app: FastifyInstance, options: ForwardOptions): void {
-  const { leadership, clock, logger, stopping, refresh } = options
+  const { leadership, clock, logger, stopping, refresh, patienceMs = PATIENCE_MS } = options
 
   app.addHook('preHandler', async (request, reply) => {
     const route = request.routeOptions.url ?? ''
     if (request.is404 || !isWrite(request.method, route)) return undefined
     const words = wordsOf(request.method, route)
     const isForwarded = request.headers[FORWARDED] !== undefined
-    const deadline = clock.monotonic() + (isForwarded ? OWN_PATIENCE_MS : PATIENCE_MS)
+    const deadline = clock.monotonic() + (isForwarded ? Math.min(OWN_PATIENCE_MS, patienceMs) : patienceMs)
     for (let hasFailed = false; ; ) {
       const leader = leadership()?.leader() ?? null
       if (leader?.self === true) return undefined

@@ -17,7 +17,7 @@ import { classify, OperatingError } from '#io/errors.ts'
 import { failpoint } from '#io/failpoints.ts'
 import type { Clock, EventLog, LogReader } from '#io/ports.ts'
 import { SCHEMAS_TOPIC } from '#schemas/topics.ts'
-import { encodeRemoval, encodeSchema, keyOf, parseRecord, type RegistryRecord } from './records.ts'
+import { contextOf, encodeRemoval, encodeSchema, keyOf, parseRecord, type RegistryRecord } from './records.ts'
 import { SchemaTable } from './table.ts'
 
 /** Where the registry tells of what it passed over. Pino's loggers fit. */
@@ -156,8 +156,10 @@ export async function openStore(deps: { log: EventLog; clock: Clock; logger: Reg
 
   function noteLoser(parsed: RegistryRecord): void {
     if (parsed.kind !== 'schema') return
-    const { subject, version } = parsed.version
-    disputed.set(ascii(keyOf(parsed)!), { subject, version })
+    const { subject, version, id, schema } = parsed.version
+    // The same text with something else beside it is no other schema to Confluent's registry: that is left as it stands.
+    const isOther = table.holdersOf(id, contextOf(subject))[0]?.schema !== schema
+    if (isOther || table.versionOf(subject, version) !== null) disputed.set(ascii(keyOf(parsed)!), { subject, version })
   }
 
   async function readTo(until: number): Promise<void> {

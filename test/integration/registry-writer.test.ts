@@ -69,7 +69,7 @@ describe.skipIf(missing !== null)(`registries on one Kafka${missing === null ? '
     })
 
   /** An instance in this process, on a log of its own. */
-  async function start(options: Parameters<typeof electAt>[1] | 'alone' = undefined): Promise<RunningRegistry> {
+  async function start(options?: Parameters<typeof electAt>[1] | 'alone'): Promise<RunningRegistry> {
     const log = await openKafkaLog({ brokers: [kafka.brokers], clientId: 'registry-test', clock: systemClock })
     closers.push(() => log.close())
     const election = options === 'alone' ? {} : { elect: electAt('schema-registry', options) }
