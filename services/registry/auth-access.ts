@@ -54,6 +54,8 @@ export function needOf({ method, route, params }: RoutedRequest): Need {
     if (route.startsWith('/schemas/ids/:id'))
       return { kind: 'schema', id: params['id'] ?? '', filtered: /\/(subjects|versions)$/.test(route) }
     if (hasSubject) return on('read', 'Read')
+    // A GUID may stand for schemas of several contexts.
+    if (route.startsWith('/schemas/guids/')) return on('read', 'Read')
   }
   if (verb === 'POST' && hasSubject) {
     if (route === '/subjects/:subject' || route.startsWith('/compatibility/subjects/:subject/'))

@@ -11,8 +11,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Clock } from '#io/ports.ts'
 import { mayDo, type RegistryKey } from '#io/registry-keys.ts'
+import { giveWhole, text } from './asked.ts'
 import { type Need, needOf, plainSubject } from './auth-access.ts'
 import { createVerifier, credentialsOf, type Verdict } from './auth-secrets.ts'
+import { relatedSubject } from './naming.ts'
 import { RegistryRefusal } from './refusal.ts'
 
 /** What the registry's keys need. */
@@ -21,8 +23,8 @@ export interface RegistryAuthOptions {
   readonly clock: Clock
   /** Hears of refused keys: name of the key, address, never what was sent. */
   readonly logger: { warn(context: object, message: string): void }
-  /** What holds a schema id, deleted versions too. @throws RegistryRefusal when it is unknown */
-  readonly holders: (id: number) => Promise<readonly { readonly subject: string }[]>
+  /** What holds a schema id, deleted versions too; the hint may lead to another context. @throws RegistryRefusal when it is unknown */
+  readonly holders: (id: number, hint: string | null) => Promise<readonly { readonly subject: string }[]>
 }
 
 interface Admitted {
@@ -53,7 +55,11 @@ export function registryAuth(app: FastifyInstance, options: RegistryAuthOptions)
       }
       if (need.kind === 'subject') settle(deniedOnSubject(key, need))
       else if (need.kind !== 'schema' || mayDo(key, '', 'read')) settle(null)
-      else deniedOnSchema(key, need.id, holders).then(settle, (error: unknown) => reply.send(error))
+      else
+        deniedOnSchema(key, need.id, () => holders(Number(need.id), text(request, 'subject'))).then(
+          settle,
+          (error: unknown) => reply.send(error),
+        )
     }
   }
 
@@ -81,7 +87,7 @@ export function registryAuth(app: FastifyInstance, options: RegistryAuthOptions)
   app.addHook('preHandler', (request, reply, done) => {
     const held = admitted.get(request)
     if (held === undefined) return done()
-    const denied = referencedSubjects(request.body).find((subject) => !mayDo(held.key, subject, 'read'))
+    const denied = referencedSubjects(request).find((subject) => !mayDo(held.key, subject, 'read'))
     if (denied !== undefined) return void forbidden(reply, `Read on Subject: ${denied}`)
     if (isFiltered(held)) held.page = takePage(request)
     done()
@@ -94,7 +100,7 @@ export function registryAuth(app: FastifyInstance, options: RegistryAuthOptions)
     if (!Array.isArray(list)) return done(null, payload)
     const shown = list.filter((one) => mayDo(held.key, subjectIn(one), 'read'))
     const { offset, limit } = held.page ?? { offset: 0, limit: -1 }
-    done(null, Buffer.from(JSON.stringify(shown.slice(offset, limit < 0 ? undefined : offset + limit))))
+    done(null, Buffer.from(JSON.stringify(shown.slice(offset, limit < 1 ? undefined : offset + limit))))
   })
 }
 
@@ -111,19 +117,18 @@ function deniedOnSubject(key: RegistryKey, need: Extract<Need, { kind: 'subject'
 /** The same for a schema by its id. */
 async function deniedOnSchema(
   key: RegistryKey,
-  text: string,
-  holders: RegistryAuthOptions['holders'],
+  id: string,
+  holders: () => ReturnType<RegistryAuthOptions['holders']>,
 ): Promise<string | null> {
-  const id = /^\d{1,10}$/.test(text) ? Number(text) : null
-  const subjects = id === null ? [] : await subjectsOf(id, holders)
+  const subjects = /^\+?\d{1,10}$/.test(id) ? await subjectsOf(holders) : []
   const isReadable = subjects.length === 0 || subjects.some((subject) => mayDo(key, subject, 'read'))
   return isReadable ? null : `Read on Schema: ${id}`
 }
 
 /** Subjects that hold an id; none when it is unknown, which the route then says. */
-async function subjectsOf(id: number, holders: RegistryAuthOptions['holders']): Promise<string[]> {
+async function subjectsOf(holders: () => ReturnType<RegistryAuthOptions['holders']>): Promise<string[]> {
   try {
-    return (await holders(id)).map(({ subject }) => plainSubject(subject))
+    return (await holders()).map(({ subject }) => plainSubject(subject))
   } catch (error) {
     if (error instanceof RegistryRefusal) return []
     throw error
@@ -131,21 +136,21 @@ async function subjectsOf(id: number, holders: RegistryAuthOptions['holders']): 
 }
 
 /** The subjects that a body's references name; what is malformed is the route's to refuse. */
-function referencedSubjects(body: unknown): string[] {
+function referencedSubjects({ body, params }: FastifyRequest): string[] {
   const references = (body as { references?: unknown } | null | undefined)?.references
+  const parent = (params as Readonly<Record<string, string | undefined>>)['subject'] ?? ''
   return (Array.isArray(references) ? references : []).flatMap((one: { subject?: unknown } | null) =>
-    typeof one?.subject === 'string' ? [plainSubject(one.subject)] : [],
+    typeof one?.subject === 'string' ? [relatedSubject(parent, one.subject)] : [],
   )
 }
 
-/** Takes offset and limit out of the query, so that the route gives the whole list; null when they are none to take. */
+/** Takes over offset and limit, so that the route gives the whole list; null when they are none to take. */
 function takePage(request: FastifyRequest): Admitted['page'] {
   const query = request.query as Record<string, string | undefined>
   const offset = query['offset'] ?? '0'
   const limit = query['limit'] ?? '-1'
   if (!/^\d{1,9}$/.test(offset) || !/^-?\d{1,9}$/.test(limit)) return null
-  delete query['offset']
-  delete query['limit']
+  giveWhole(request)
   return { offset: Number(offset), limit: Number(limit) }
 }
 

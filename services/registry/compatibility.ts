@@ -6,60 +6,71 @@ import type { Incompatibility } from '#format/avro-compatibility.ts'
 import { compareNodes } from '#format/avro-compatibility.ts'
 import { SchemaProblem } from '#format/avro-schema.ts'
 import type { AvroNode } from '#format/avro-tree.ts'
-import type { Level, SchemaVersion } from './records.ts'
+import { propertyOf } from './contract.ts'
+import type { ConfigValue, JsonObject, Level, SchemaVersion } from './records.ts'
 import type { SchemaTable } from './table.ts'
 
 /** The level when nothing is set. */
 export const LEVEL_DEFAULT: Level = 'BACKWARD'
-
-/** The versions a level compares with, newest first: the last one, or all when transitive. */
-export function comparedVersions(level: Level, versions: readonly SchemaVersion[]): SchemaVersion[] {
-  if (level === 'NONE') return []
-  return level.endsWith('_TRANSITIVE') ? versions.toReversed() : versions.slice(-1)
-}
+/** Characters of an earlier schema that a message shows. */
+const SHOWN = 10 * 1024
 
 /**
- * Why `schema` may not follow the versions, in Confluent's words; empty when it may. Stops at the first version (in the
- * order given) that does not fit.
+ * Why a schema may not follow `versions` (in their order), in Confluent's words; empty when it may. The level decides whether
+ * the newest counts or all; the first that does not fit, from the newest on, is told.
  */
 export function incompatibilities(
-  level: Level,
-  schema: AvroNode,
+  candidate: { readonly node: AvroNode; readonly metadata: JsonObject | null },
   versions: readonly SchemaVersion[],
+  config: ConfigValue,
   table: SchemaTable,
 ): string[] {
+  const level = config.compatibilityLevel ?? LEVEL_DEFAULT
   if (level === 'NONE') return []
-  for (const version of versions) {
-    const messages = messagesAgainst(level, schema, version, table)
-    if (messages.length > 0) {
-      return [
-        ...messages,
-        `{oldSchemaVersion: ${version.version}}`,
-        `{oldSchema: '${version.schema}'}`,
-        `{validateFields: 'false', compatibility: '${level}'}`,
-      ]
-    }
+  const grouped = inGroup(candidate.metadata, versions, config)
+  for (const version of level.endsWith('_TRANSITIVE') ? grouped.toReversed() : grouped.slice(-1)) {
+    const messages = messagesAgainst(level, candidate.node, version, table)
+    if (messages.length > 0) return [...messages, `{validateFields: 'false', compatibility: '${level}'}`]
   }
   return []
 }
 
+/** Versions whose metadata give the group's property the same value; all without a group. */
+function inGroup(
+  metadata: JsonObject | null,
+  versions: readonly SchemaVersion[],
+  config: ConfigValue,
+): readonly SchemaVersion[] {
+  const group = config['compatibilityGroup']
+  if (typeof group !== 'string') return versions
+  const value = propertyOf(metadata, group)
+  return versions.filter((version) => propertyOf(version.metadata, group) === value)
+}
+
 function messagesAgainst(level: Level, schema: AvroNode, version: SchemaVersion, table: SchemaTable): string[] {
   if (version.schemaType !== 'AVRO') return ['Incompatible because of different schema type']
+  const full = level.startsWith('FULL')
   try {
     const old = table.parsed(version)
-    const backward = level.startsWith('BACKWARD') || level.startsWith('FULL') ? compareNodes(schema, old) : []
-    const forward = level.startsWith('FORWARD') || level.startsWith('FULL') ? compareNodes(old, schema) : []
+    const forward = full || level.startsWith('FORWARD') ? compareNodes(old, schema) : []
+    const backward = full || level.startsWith('BACKWARD') ? compareNodes(schema, old) : []
+    // Of both directions only the second one is told with the earlier schema.
+    const told = full ? backward.length > 0 : forward.length + backward.length > 0
     return [
-      ...backward.map((found) => describe(found, 'new', 'old')),
       ...forward.map((found) => describe(found, 'old', 'new')),
+      ...backward.map((found) => describe(found, 'new', 'old')),
+      ...(told ? [`{oldSchemaVersion: ${version.version}}`, showOld(version.schema)] : []),
     ]
   } catch (error) {
     if (!(error instanceof SchemaProblem)) throw error
-    return [
-      `{errorType:'INCOMPARABLE', description:'The schemas cannot be compared', additionalInfo:'${error.message}'}`,
-    ]
+    return [`Unexpected exception during compatibility check: ${error.message}`]
   }
 }
+
+const showOld = (schema: string): string =>
+  schema.length <= SHOWN
+    ? `{oldSchema: '${schema}'}`
+    : `{oldSchema: <truncated to ${SHOWN} characters> '${schema.slice(0, SHOWN)}'}`
 
 function describe({ type, path, message }: Incompatibility, reader: 'new' | 'old', writer: 'new' | 'old'): string {
   const descriptions: Record<Incompatibility['type'], string> = {

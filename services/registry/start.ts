@@ -1,12 +1,12 @@
 /** Starts the registry: state from the log, then the HTTP server with every limit set. Composition passes log and clock in. */
 import Fastify from 'fastify'
-import { LIMITS } from '#core/limits.ts'
 import { OperatingError } from '#io/errors.ts'
 import type { Clock, EventLog, Leader, Leadership } from '#io/ports.ts'
 import type { RegistryKey } from '#io/registry-keys.ts'
+import { resolveNames } from './addresses.ts'
 import { registryAuth } from './auth.ts'
 import { forwardWrites } from './forward.ts'
-import { registryRoutes, SUBJECT_LENGTH_MAX } from './routes.ts'
+import { registryRoutes, SERVER_OPTIONS } from './routes.ts'
 import { openRegistryState } from './state.ts'
 import type { PassedOver, RegistryLogger } from './store.ts'
 
@@ -46,16 +46,14 @@ export async function startRegistry(deps: {
   let leadership: Leadership | null = null
   const state = await openRegistryState({ log, clock, logger })
   const app = Fastify({
-    // A schema as a JSON string in JSON: escaping may double it.
-    bodyLimit: 2 * LIMITS.schemaBytes + 16 * 1024,
+    ...SERVER_OPTIONS,
     requestTimeout: 15_000,
     connectionTimeout: 20_000,
     keepAliveTimeout: 30_000,
-    maxRequestsPerSocket: 1_000,
     forceCloseConnections: 'idle',
-    routerOptions: { maxParamLength: SUBJECT_LENGTH_MAX, ignoreTrailingSlash: true },
   })
-  if (keys !== null) registryAuth(app, { keys, clock, logger, holders: (id) => state.holders(id) })
+  resolveNames(app, state.table)
+  if (keys !== null) registryAuth(app, { keys, clock, logger, holders: (id, hint) => state.holders(id, hint) })
   if (elect !== undefined)
     forwardWrites(app, {
       leadership: () => leadership,

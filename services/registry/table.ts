@@ -1,12 +1,16 @@
 /**
- * What the `_schemas` topic says, folded record by record: subjects, versions, ids, levels, modes. A pure function of
- * the log, so a restart and a second reader know the same. Guarantees, per context: an id names one schema for ever, a
- * version that stands keeps its id (what came first in the log holds; a record against it is passed over and counted), and
- * the same schema has one id across subjects. Two writers at once can therefore lose a race, but never both win it.
+ * What the `_schemas` topic says, folded record by record: subjects, versions, ids, settings. A pure function of the log,
+ * so a restart and a second reader know the same. Guarantees, per context: an id names one schema for ever, a version that
+ * stands keeps its id (what came first in the log holds; a record against it is passed over and counted), and the same
+ * schema has one id across subjects. Two writers at once can therefore lose a race, but never both win it.
+ *
+ * Lists are kept in order and not sorted when asked for; a schema's text is parsed once.
  */
 import { parseAvro, printAvro } from '#format/avro-compatibility.ts'
 import { SchemaProblem } from '#format/avro-schema.ts'
 import type { AvroNode } from '#format/avro-tree.ts'
+import * as contract from './contract.ts'
+import { relatedSubject } from './naming.ts'
 import {
   type ConfigValue,
   contextOf,
@@ -15,48 +19,93 @@ import {
   type RegistryRecord,
   type SchemaVersion,
 } from './records.ts'
+import { ReferenceProblem, resolveReferences } from './references.ts'
 
-/** What makes two schemas one: their printed form; for what cannot be parsed here, the text itself. */
-export function identityOf(version: { schemaType: string; schema: string; references: readonly unknown[] }): string {
-  if (version.schemaType === 'AVRO' && version.references.length === 0) {
-    try {
-      return printAvro(parseAvro(version.schema))
-    } catch (error) {
-      if (!(error instanceof SchemaProblem)) throw error
-    }
-  }
-  return JSON.stringify([version.schemaType, version.schema, version.references])
+/**
+ * What makes two schemas one: their printed form with what stands beside it. A text that refers to others is printed when
+ * it is registered, and stands as it is.
+ */
+export function identityOf(
+  version: Pick<contract.Contract, 'schemaType' | 'schema' | 'references'> & Partial<contract.Contract>,
+): string {
+  const { metadata = null, ruleSet = null } = version
+  return contract.identityOf({ ...version, schema: canonicalText(version), metadata, ruleSet })
 }
 
-const isSameText = (a: SchemaVersion, b: SchemaVersion): boolean =>
+function canonicalText({ schemaType, schema, references }: Omit<contract.Contract, 'metadata' | 'ruleSet'>): string {
+  if (schemaType !== 'AVRO' || references.length > 0) return schema
+  try {
+    return printAvro(parseAvro(schema))
+  } catch (error) {
+    if (!(error instanceof SchemaProblem)) throw error
+    return schema
+  }
+}
+
+const sameJson = (a: unknown, b: unknown): boolean => a === b || JSON.stringify(a) === JSON.stringify(b)
+const isSameContract = (a: SchemaVersion, b: SchemaVersion): boolean =>
   a.schema === b.schema &&
   a.schemaType === b.schemaType &&
-  (a.references === b.references || JSON.stringify(a.references) === JSON.stringify(b.references))
+  sameJson(a.references, b.references) &&
+  sameJson(a.metadata, b.metadata) &&
+  sameJson(a.ruleSet, b.ruleSet)
+
+/** A subject's versions in order, soft deleted ones included. */
+interface Subject {
+  readonly versions: SchemaVersion[]
+  live: number
+}
+
+/** Who holds an id. `ordered` is made when asked for. */
+interface Bound {
+  readonly identity: string
+  readonly versions: Set<SchemaVersion>
+  ordered: readonly SchemaVersion[] | null
+}
 
 /** Ids are counted apart in every context. */
 interface Ids {
-  readonly byId: Map<number, { readonly identity: string; readonly versions: Set<SchemaVersion> }>
+  readonly byId: Map<number, Bound>
   readonly idByIdentity: Map<string, number>
   /** Highest ids the log states apart from their schemas. */
   readonly used: Set<number>
+  /** Made when asked for: a GUID of every schema. */
+  byGuid: Map<string, number> | null
   max: number
+}
+
+const byHolder = (a: SchemaVersion, b: SchemaVersion): number =>
+  a.subject < b.subject ? -1 : a.subject > b.subject ? 1 : a.version - b.version
+
+/** Index of the first version that is not lower. */
+function placeOf(versions: readonly SchemaVersion[], version: number): number {
+  let [low, high] = [0, versions.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (versions[middle]!.version < version) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 /** The folded topic. */
 export class SchemaTable {
-  /** Subject → version → schema, soft deleted ones included. */
-  readonly #subjects = new Map<string, Map<number, SchemaVersion>>()
+  readonly #subjects = new Map<string, Subject>()
+  /** Names in order; null when one came or went. */
+  #names: readonly string[] | null = null
   readonly #ids = new Map<string, Ids>()
   readonly #configs = new Map<string | null, ConfigValue>()
   readonly #modes = new Map<string | null, string>()
   readonly #parsed = new WeakMap<SchemaVersion, AvroNode>()
+  /** Subject and version → ids of the schemas that refer to it and are not deleted, and how often. */
+  readonly #referrers = new Map<string, Map<number, number>>()
   /** Numbers of records that count for nothing, or that an unconfirmed append may still put on the log: never given to another schema. */
   readonly #versionsTaken = new Map<string, number>()
 
   #idsOf(context: string): Ids {
     const known = this.#ids.get(context)
     if (known !== undefined) return known
-    const fresh: Ids = { byId: new Map(), idByIdentity: new Map(), used: new Set(), max: 0 }
+    const fresh: Ids = { byId: new Map(), idByIdentity: new Map(), used: new Set(), byGuid: null, max: 0 }
     this.#ids.set(context, fresh)
     return fresh
   }
@@ -111,35 +160,73 @@ export class SchemaTable {
   #put(version: SchemaVersion): boolean {
     const ids = this.#idsOf(contextOf(version.subject))
     const bound = ids.byId.get(version.id)
-    const old = this.#subjects.get(version.subject)?.get(version.version)
-    // Most records that are written again carry the same text: it need not be parsed anew.
-    const same = old !== undefined && bound?.versions.has(old) === true && isSameText(old, version)
+    const old = this.versionOf(version.subject, version.version)
+    // Most records that are written again, or stand under another subject, carry the same text: it need not be parsed anew.
+    const twin = bound?.versions.values().next().value
+    const same = twin !== undefined && isSameContract(twin, version)
     const identity = same ? bound!.identity : identityOf(version)
     if (bound !== undefined && bound.identity !== identity) return false
-    if (old !== undefined && old.id !== version.id) return false
+    if (old !== null && old.id !== version.id) return false
+    const node = twin === undefined ? undefined : this.#parsed.get(twin)
+    if (same && node !== undefined) this.#parsed.set(version, node)
     this.#remove(version.subject, version.version)
     ids.max = Math.max(ids.max, version.id)
-    const versions = this.#subjects.get(version.subject) ?? new Map<number, SchemaVersion>()
-    this.#subjects.set(version.subject, versions.set(version.version, version))
-    const holders = ids.byId.get(version.id) ?? { identity, versions: new Set() }
+    this.#insert(version)
+    const holders = ids.byId.get(version.id) ?? { identity, versions: new Set(), ordered: null }
     ids.byId.set(version.id, holders)
     holders.versions.add(version)
+    holders.ordered = null
+    ids.byGuid = null
     if (!ids.idByIdentity.has(identity)) ids.idByIdentity.set(identity, version.id)
+    if (!version.deleted) this.#refer(version, 1)
     return true
   }
 
+  #insert(version: SchemaVersion): void {
+    let held = this.#subjects.get(version.subject)
+    if (held === undefined) {
+      held = { versions: [], live: 0 }
+      this.#subjects.set(version.subject, held)
+      this.#names = null
+    }
+    held.versions.splice(placeOf(held.versions, version.version), 0, version)
+    if (!version.deleted) held.live += 1
+  }
+
   #remove(subject: string, number: number): void {
-    const versions = this.#subjects.get(subject)
-    const version = versions?.get(number)
-    if (versions === undefined || version === undefined) return
-    versions.delete(number)
-    if (versions.size === 0) this.#subjects.delete(subject)
-    const { byId, idByIdentity } = this.#idsOf(contextOf(subject))
-    const bound = byId.get(version.id)
-    bound?.versions.delete(version)
-    if (bound === undefined || bound.versions.size > 0) return
-    byId.delete(version.id)
-    if (idByIdentity.get(bound.identity) === version.id) idByIdentity.delete(bound.identity)
+    const held = this.#subjects.get(subject)
+    const at = placeOf(held?.versions ?? [], number)
+    const version = held?.versions[at]
+    if (held === undefined || version?.version !== number) return
+    held.versions.splice(at, 1)
+    if (!version.deleted) held.live -= 1
+    if (held.versions.length === 0) {
+      this.#subjects.delete(subject)
+      this.#names = null
+    }
+    if (!version.deleted) this.#refer(version, -1)
+    const ids = this.#idsOf(contextOf(subject))
+    const bound = ids.byId.get(version.id)
+    if (bound === undefined) return
+    bound.versions.delete(version)
+    bound.ordered = null
+    ids.byGuid = null
+    if (bound.versions.size > 0) return
+    ids.byId.delete(version.id)
+    if (ids.idByIdentity.get(bound.identity) === version.id) ids.idByIdentity.delete(bound.identity)
+  }
+
+  #refer(version: SchemaVersion, change: 1 | -1): void {
+    for (const reference of version.references as readonly contract.Reference[]) {
+      if (typeof reference?.subject !== 'string') continue
+      const key = `${reference.version} ${relatedSubject(version.subject, reference.subject)}`
+      const ids = this.#referrers.get(key) ?? new Map<number, number>()
+      this.#referrers.set(key, ids)
+      const count = (ids.get(version.id) ?? 0) + change
+      if (count > 0) ids.set(version.id, count)
+      else ids.delete(version.id)
+      if (ids.size === 0) this.#referrers.delete(key)
+    }
   }
 
   /** Keeps numbers of an append whose outcome is unknown from being given again: it may still reach the log. */
@@ -155,24 +242,45 @@ export class SchemaTable {
 
   /** Subjects by name; with `deleted` also those that have only soft deleted versions. */
   subjects(deleted: boolean): string[] {
-    return [...this.#subjects.keys()].filter((subject) => this.versionsOf(subject, deleted).length > 0).toSorted()
+    this.#names ??= [...this.#subjects.keys()].toSorted()
+    return deleted ? [...this.#names] : this.#names.filter((name) => this.#subjects.get(name)!.live > 0)
+  }
+
+  /** Whether a subject has versions; `deleted`: soft deleted ones count. */
+  has(subject: string, deleted: boolean): boolean {
+    const held = this.#subjects.get(subject)
+    return held !== undefined && (deleted || held.live > 0)
+  }
+
+  /** Contexts that ever held an id, the default one first. */
+  contexts(): string[] {
+    return [DEFAULT_CONTEXT, ...[...this.#ids.keys()].filter((context) => context !== DEFAULT_CONTEXT).toSorted()]
   }
 
   /** A subject's versions in order; empty when there are none. */
   versionsOf(subject: string, deleted: boolean): SchemaVersion[] {
-    const versions = [...(this.#subjects.get(subject)?.values() ?? [])]
-    return versions.filter((version) => deleted || !version.deleted).toSorted((a, b) => a.version - b.version)
+    const versions = this.#subjects.get(subject)?.versions ?? []
+    return deleted ? [...versions] : versions.filter((version) => !version.deleted)
   }
 
   /** A subject's version, also a soft deleted one; null when it is not there. */
   versionOf(subject: string, version: number): SchemaVersion | null {
-    return this.#subjects.get(subject)?.get(version) ?? null
+    const versions = this.#subjects.get(subject)?.versions ?? []
+    const found = versions[placeOf(versions, version)]
+    return found?.version === version ? found : null
   }
 
-  /** Every (subject, version) of an id, soft deleted ones included. */
-  holdersOf(id: number, context: string = DEFAULT_CONTEXT): SchemaVersion[] {
-    const versions = [...(this.#ids.get(context)?.byId.get(id)?.versions ?? [])]
-    return versions.toSorted((a, b) => (a.subject < b.subject ? -1 : a.subject > b.subject ? 1 : a.version - b.version))
+  /** A subject's newest version that is not deleted; null when there is none. */
+  latestOf(subject: string): SchemaVersion | null {
+    return this.#subjects.get(subject)?.versions.findLast((version) => !version.deleted) ?? null
+  }
+
+  /** Every (subject, version) of an id in order of the names, soft deleted ones included. */
+  holdersOf(id: number, context: string = DEFAULT_CONTEXT): readonly SchemaVersion[] {
+    const bound = this.#ids.get(context)?.byId.get(id)
+    if (bound === undefined) return []
+    bound.ordered ??= [...bound.versions].toSorted(byHolder)
+    return bound.ordered
   }
 
   /** The id of a schema, or null when it has none yet. */
@@ -183,6 +291,16 @@ export class SchemaTable {
   /** Identity of a registered id. */
   identityOfId(id: number, context: string = DEFAULT_CONTEXT): string | null {
     return this.#ids.get(context)?.byId.get(id)?.identity ?? null
+  }
+
+  /** The id of a GUID in a context, or null. */
+  idOfGuid(guid: string, context: string): number | null {
+    const ids = this.#ids.get(context)
+    if (ids === undefined) return null
+    ids.byGuid ??= new Map(
+      [...ids.byId].map(([id, { versions }]) => [contract.guidOf(versions.values().next().value!), id]),
+    )
+    return ids.byGuid.get(guid) ?? null
   }
 
   /** The highest id ever given in a context; 0 before the first. */
@@ -197,7 +315,13 @@ export class SchemaTable {
 
   /** The number the subject's next version gets. */
   nextVersion(subject: string): number {
-    return Math.max(this.#versionsTaken.get(subject) ?? 0, this.versionsOf(subject, true).at(-1)?.version ?? 0) + 1
+    const last = this.#subjects.get(subject)?.versions.at(-1)?.version ?? 0
+    return Math.max(this.#versionsTaken.get(subject) ?? 0, last) + 1
+  }
+
+  /** Ids of schemas that refer to a version and are not deleted, in order. */
+  referrersOf(subject: string, version: number): number[] {
+    return [...(this.#referrers.get(`${version} ${subject}`)?.keys() ?? [])].toSorted((a, b) => a - b)
   }
 
   /** A level as set; null when not set there. A null subject is global. */
@@ -210,18 +334,43 @@ export class SchemaTable {
     return this.#configs.get(subject) ?? null
   }
 
+  /** Subjects that have settings, and these. */
+  configs(): ReadonlyMap<string | null, ConfigValue> {
+    return this.#configs
+  }
+
   /** A mode as set; null when not set there. */
   modeOf(subject: string | null): string | null {
     return this.#modes.get(subject) ?? null
   }
+
+  /** Subjects that have a mode of their own. */
+  moded(): (string | null)[] {
+    return [...this.#modes.keys()]
+  }
+
+  /** A version; -1 is the latest one that is not deleted. */
+  readonly find = (subject: string, version: number): SchemaVersion | null =>
+    version === -1 ? this.latestOf(subject) : this.versionOf(subject, version)
 
   /**
    * A version's parsed schema, kept.
    * @throws SchemaProblem when another tool registered what cannot be parsed here
    */
   parsed(version: SchemaVersion): AvroNode {
-    const node = this.#parsed.get(version) ?? parseAvro(version.schema)
+    const known = this.#parsed.get(version)
+    if (known !== undefined) return known
+    const node = parseAvro(version.schema, this.#textsOf(version))
     this.#parsed.set(version, node)
     return node
+  }
+
+  #textsOf({ subject, references }: SchemaVersion): readonly string[] {
+    try {
+      return resolveReferences(subject, references as readonly contract.Reference[], this.find).texts
+    } catch (error) {
+      if (!(error instanceof ReferenceProblem)) throw error
+      throw new SchemaProblem('', error.message, 'Register what it refers to.')
+    }
   }
 }

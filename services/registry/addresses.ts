@@ -1,0 +1,70 @@
+/**
+ * Which subject an address means, before anything else is decided about the request: a path under `/contexts/{context}/` is that of the
+ * subject in the context, and a subject whose settings name another (`alias`) means that one. Keys are checked afterwards, so that they
+ * count for the subject that is read or written. Source: Confluent's ContextFilter and AliasFilter.
+ */
+import type { FastifyInstance } from 'fastify'
+import { normalizeSubject, relatedSubject } from './naming.ts'
+import type { SchemaTable } from './table.ts'
+
+const UNDER_CONTEXT = /^\/+contexts\/+([^/?]+)\/+([^?]+)(?:\?(.*))?$/
+/** Lists that are cut down to the context by their prefix. */
+const LISTS = new Set(['subjects', 'schemas'])
+
+/** The address without its context, which goes into the subject; the same when it has none, or none that can be. */
+export function rewriteContext(url: string): string {
+  if (!url.startsWith('/contexts/') && !url.startsWith('//')) return url
+  const [, written, path, query = ''] = UNDER_CONTEXT.exec(url) ?? []
+  if (written === undefined || path === undefined) return url
+  try {
+    const name = decodeURIComponent(written)
+    if (name.includes(':')) return url
+    const context = name.startsWith('.') ? name : `.${name}`
+    return rewritten(`:${context}:`, path, new URLSearchParams(query))
+  } catch {
+    // Not decodable: the router refuses it.
+    return url
+  }
+}
+
+function rewritten(prefix: string, path: string, query: URLSearchParams): string {
+  const within = (subject: string): string => (/^:[.*]/.test(subject) ? subject : prefix + subject)
+  const parts = path.split('/').filter((each) => each !== '')
+  const root = parts[0] ?? ''
+  const at = root === 'compatibility' ? 2 : 1
+  if (['subjects', 'compatibility', 'config', 'mode'].includes(root) && parts[at] !== undefined) {
+    parts[at] = encodeURIComponent(within(decodeURIComponent(parts[at])))
+  } else if (root === 'config' || root === 'mode') {
+    parts.push(encodeURIComponent(prefix))
+  } else if (LISTS.has(root) && parts.length === 1) {
+    query.set('subjectPrefix', within(query.get('subjectPrefix') ?? ''))
+  } else if (root === 'schemas') {
+    query.set('subject', within(query.get('subject') ?? ''))
+  }
+  const asked = query.toString()
+  return `/${parts.join('/')}${asked === '' ? '' : `?${asked}`}`
+}
+
+const ALIASED = /^\/(?:compatibility\/)?subjects\/:subject/
+
+/** Puts every request's subject into its one spelling and its alias in its place; call it before keys are checked. */
+export function resolveNames(app: FastifyInstance, table: SchemaTable): void {
+  app.addHook('onRequest', (request, _reply, done) => {
+    const params = request.params as Record<string, string>
+    const query = request.query as Record<string, string | string[]>
+    const route = request.routeOptions.url ?? ''
+    if (params['subject'] !== undefined) {
+      const subject = normalizeSubject(params['subject'])
+      params['subject'] = ALIASED.test(route) ? aliasOf(table, subject) : subject
+    } else if (typeof query['subject'] === 'string' && route.startsWith('/schemas/ids/')) {
+      query['subject'] = aliasOf(table, normalizeSubject(query['subject']))
+    }
+    done()
+  })
+}
+
+/** What a subject means; one step only, so that there is no way round in circles. */
+function aliasOf(table: SchemaTable, subject: string): string {
+  const alias = table.configOf(subject)?.['alias']
+  return typeof alias === 'string' && alias !== '' ? relatedSubject(subject, alias) : subject
+}

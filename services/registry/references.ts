@@ -1,0 +1,68 @@
+/**
+ * References of schemas to versions of other subjects: each names a subject of the same context (or says which) and a version, -1
+ * for its latest. Soft deleted versions resolve too: what was once registered stays readable. Source: AbstractSchemaProvider.
+ */
+import type { Reference } from './contract.ts'
+import { relatedSubject } from './naming.ts'
+import type { SchemaVersion } from './records.ts'
+
+/** Schemas that one schema may refer to, over all steps. */
+const REFERENCES_MAX = 100
+const STEPS_MAX = 64
+
+/** Why references cannot be resolved. */
+export class ReferenceProblem extends Error {
+  override readonly name = 'ReferenceProblem'
+}
+
+/** What references come to. */
+export interface Resolved {
+  /** The references with the numbers of the versions that they mean. */
+  readonly references: readonly Reference[]
+  /** Texts of the referenced schemas, each after those that it refers to. */
+  readonly texts: readonly string[]
+}
+
+/** Finds a version; -1 is the latest one that is not deleted. */
+export type FindVersion = (subject: string, version: number) => SchemaVersion | null
+
+/** As Confluent prints it in its sentences. */
+export const showReference = (reference: Reference | null): string =>
+  reference === null
+    ? 'null'
+    : `{name='${reference.name}', subject='${reference.subject}', version=${reference.version}}`
+
+/** Resolves what a schema under `subject` refers to, directly and through others. @throws ReferenceProblem */
+export function resolveReferences(
+  subject: string,
+  references: readonly (Reference | null)[],
+  find: FindVersion,
+): Resolved {
+  const texts: string[] = []
+  const visited = new Set<string>()
+
+  function visit(parent: string, list: readonly (Reference | null)[], step: number): Reference[] {
+    if (step > STEPS_MAX) throw new ReferenceProblem(`references lead over more than ${STEPS_MAX} steps`)
+    return list.map((reference) => {
+      if (reference === null || reference.name === null || reference.subject === null || reference.version === null) {
+        throw new ReferenceProblem(`Invalid reference: ${showReference(reference)}`)
+      }
+      const { name, version } = reference
+      if (version < 1 && version !== -1) throw new ReferenceProblem(`Invalid reference: ${showReference(reference)}`)
+      const target = relatedSubject(parent, reference.subject)
+      const found = find(target, version)
+      if (found === null) {
+        throw new ReferenceProblem(`No schema reference found for subject "${target}" and version ${version}`)
+      }
+      if (!visited.has(name)) {
+        visited.add(name)
+        if (visited.size > REFERENCES_MAX) throw new ReferenceProblem(`more than ${REFERENCES_MAX} referenced schemas`)
+        visit(target, found.references as readonly Reference[], step + 1)
+        texts.push(found.schema)
+      }
+      return { name, subject: reference.subject, version: found.version }
+    })
+  }
+
+  return { references: visit(subject, references, 1), texts }
+}
