@@ -2,7 +2,7 @@
  * Leadership by a group at Kafka's group coordinator, in the protocol of Confluent's Schema Registry, so that its instances
  * and ours agree on one writer. A member's metadata is its address; the member that Kafka names first among equals chooses.
  *
- *   joining ─ joined, assignment read ─▶ member ─ beat every second ─▶ member
+ *   joining ─ joined, assignment read ─▶ member ─ beat, twice a second ─▶ member
  *      ▲                                   │ the group changes: join again, the leader stays the one it was
  *      └── member unknown, no connection ──┘ a leader that could not beat for the session's time is none
  *
@@ -35,8 +35,9 @@ const PROTOCOL_TYPE = 'sr'
 const PROTOCOL = 'v0'
 /** The shortest that a broker allows by default. */
 const SESSION_MS = 6_000
-const REBALANCE_MS = 3_000
-const BEAT_MS = 1_000
+/** Whoever is there and does not join again in this time is put out: several beats. */
+const REBALANCE_MS = 2_000
+const BEAT_MS = 500
 const AGAIN_MS = 250
 const REQUEST_MS = 5_000
 /** A coordinator that is in the middle of a change does not answer until it is through. */
