@@ -22,7 +22,10 @@ export type Oracle =
 /** fastavro; questions and answers as in avro-fastavro.py. */
 export function findFastavro(): Oracle {
   const fetched = fetchOnce(`fastavro-${FASTAVRO}`, (folder) => {
-    const pip = '-m pip install --quiet --no-deps --disable-pip-version-check --no-input --retries 1 --timeout 10 --target'.split(' ')
+    const pip =
+      '-m pip install --quiet --no-deps --disable-pip-version-check --no-input --retries 1 --timeout 10 --target'.split(
+        ' ',
+      )
     return run('python3', [...pip, folder, `fastavro==${FASTAVRO}`])
   })
   if ('reason' in fetched) return { ask: null, reason: fetched.reason }
