@@ -26,6 +26,15 @@ const SCHEMAS: readonly Json[] = [
   'string',
   ['null', 'int'],
   { type: 'record', name: 'A', fields: [{ name: 'a', type: 'int', default: 1 }] },
+  { type: 'record', name: 'A', fields: [{ name: 'a', type: 'string' }] },
+  {
+    type: 'record',
+    name: 'A',
+    fields: [
+      { name: 'a', type: ['null', 'long'] },
+      { name: 'b', type: 'bytes' },
+    ],
+  },
   {
     type: 'record',
     name: 'n.s.B',
@@ -131,7 +140,7 @@ function spoilt(value: Json, draw: Draw): Json {
 function schemaText(draw: Draw): string {
   if (chance(draw, 0.08)) return pick(draw, SCHEMA_TEXTS)
   let schema = pick(draw, SCHEMAS)
-  for (let i = upTo(draw, 4); i > 0; i--) schema = spoilt(schema, draw)
+  for (let i = upTo(draw, 5) - 1; i > 0; i--) schema = spoilt(schema, draw)
   const text = JSON.stringify(schema)
   return chance(draw, 0.1) ? text.slice(0, upTo(draw, text.length)) : text
 }
@@ -151,9 +160,9 @@ function bodyOf(kind: 'schema' | 'config' | 'mode', draw: Draw): Buffer {
               : {}),
             ...(chance(draw, 0.1) ? { metadata: anyJson(draw), ruleSet: anyJson(draw) } : {}),
           }
-  if (chance(draw, 0.4)) value = spoilt(value, draw)
+  if (chance(draw, 0.2)) value = spoilt(value, draw)
   const bytes = Buffer.from(JSON.stringify(value) ?? '')
-  if (!chance(draw, 0.3) || bytes.length === 0) return bytes
+  if (!chance(draw, 0.15) || bytes.length === 0) return bytes
   const at = upTo(draw, bytes.length)
   const act = upTo(draw, 4)
   if (act === 0) return bytes.subarray(0, at)
@@ -236,6 +245,9 @@ export function fuzzRequest(draw: Draw): FuzzRequest {
     ['POST', `/subjects/${subject}/versions`, 'schema'],
     ['POST', `/subjects/${subject}/versions`, 'schema'],
     ['POST', `/subjects/${subject}/versions`, 'schema'],
+    ['POST', `/subjects/${subject}/versions`, 'schema'],
+    ['POST', `/subjects/${subject}/versions`, 'schema'],
+    ['POST', `/subjects/${subject}/versions`, 'schema'],
     ['POST', `/subjects/${subject}`, 'schema'],
     ['POST', `/compatibility/subjects/${subject}/versions`, 'schema'],
     ['POST', `/compatibility/subjects/${subject}/versions/${version}`, 'schema'],
@@ -281,8 +293,8 @@ export function fuzzRequest(draw: Draw): FuzzRequest {
     headers: {
       ...(body === null && !chance(draw, 0.05)
         ? {}
-        : { 'content-type': chance(draw, 0.8) ? TYPES[0]! : pick(draw, TYPES) }),
-      ...(chance(draw, 0.15) ? { accept: pick(draw, TYPES) } : {}),
+        : { 'content-type': chance(draw, 0.9) ? TYPES[0]! : pick(draw, TYPES) }),
+      ...(chance(draw, 0.05) ? { accept: pick(draw, TYPES) } : {}),
       ...(chance(draw, 0.03)
         ? { authorization: pick(draw, ['Basic', 'Basic !!!', 'Bearer x', 'Basic OjpbOg==']) }
         : {}),

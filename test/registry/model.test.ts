@@ -73,11 +73,12 @@ class World {
     const of = (name: string) => encodeURIComponent(s(name))
     const flagged = (query: string, on: boolean) => (on ? `?${query}=true` : '')
     switch (operation.kind) {
-      case 'register':
-        return this.#told(
-          await ask('POST', `/subjects/${of(operation.subject)}/versions`, this.#body(operation)),
-          model,
-        )
+      case 'register': {
+        const answer = await ask('POST', `/subjects/${of(operation.subject)}/versions`, this.#body(operation))
+        // Confluent's releases differ in what stands beside the id.
+        const { id } = answer.body as { id: number }
+        return this.#told(answer.status === 200 ? { status: 200, body: { id } } : answer, model)
+      }
       case 'look-up':
         return this.#told(await ask('POST', `/subjects/${of(operation.subject)}`, this.#body(operation)), model)
       case 'versions':
