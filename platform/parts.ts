@@ -33,6 +33,8 @@ import { makeDataDir, openDefinitions } from './runtime.ts'
 const VERSION = '0.1.0'
 /** Body of requests that are no events. */
 const REQUEST_BYTES = 256 * 1024
+/** A registry whose election takes longer serves reads meanwhile. */
+const ELECTION_MS = 15_000
 
 /** What every part stands on. Parts push how they are closed; the last one opened is closed first. */
 export interface Base {
@@ -98,6 +100,8 @@ export async function openOwnRegistry({ config, log, logger, telemetry, onClose 
   const election = kafkaBrokers === null ? {} : { elect: elect(kafkaBrokers), advertisedUrl }
   const own = await startRegistry({ log, clock: systemClock, host, port, logger, keys, ...election })
   onClose(() => own.close())
+  // Who comes next registers schemas at once, and would wait for less long than a first election takes.
+  await own.elected(ELECTION_MS)
   telemetry.onScrape(() => {
     telemetry.set('tidemark_registry_passed_over_records', { reason: 'malformed' }, own.passedOver.malformed)
     telemetry.set('tidemark_registry_passed_over_records', { reason: 'conflicting' }, own.passedOver.conflicting)

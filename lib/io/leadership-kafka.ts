@@ -25,7 +25,7 @@ export interface KafkaLeadershipOptions {
   readonly group: string
   /** Base URL at which the others reach this instance. */
   readonly url: string
-  /** Hears of trouble that goes on for more than one attempt, and of a choice that cannot be made. */
+  /** Hears of trouble that goes on for some seconds, and of a choice that cannot be made. */
   readonly onTrouble: (error: OperatingError | Error) => void
   /** Rewrites broker addresses; for tests. */
   readonly route?: KafkaConnection['route']
@@ -39,6 +39,8 @@ const SESSION_MS = 6_000
 const REBALANCE_MS = 2_000
 const BEAT_MS = 500
 const AGAIN_MS = 250
+/** A fresh cluster has no coordinator for a moment, which is no trouble. */
+const TELL_EVERY = 5
 const REQUEST_MS = 5_000
 /** A coordinator that is in the middle of a change does not answer until it is through. */
 const LEAVE_MS = 1_000
@@ -182,7 +184,7 @@ export function joinKafkaLeadership(options: KafkaLeadershipOptions): Leadership
         }
         link.reset()
         failures += 1
-        if (failures > 1) onTrouble(classify(error))
+        if (failures % TELL_EVERY === 0) onTrouble(classify(error))
         await clock.sleep(Math.min(AGAIN_MS * failures, SESSION_MS), closing.signal)
       }
     }

@@ -129,12 +129,12 @@ describe('forwarding', () => {
     const [first, second] = [await start(), await start()]
     expect([first.leader()?.self, second.leader()?.self]).toEqual([true, false])
     const schema = JSON.stringify({ type: 'enum', name: 'A', symbols: ['A'] })
-    expect(await ask(second.url, 'POST', '/subjects/s/versions', { schema })).toEqual({ status: 200, body: { id: 1 } })
+    expect(await ask(second.url, 'POST', '/subjects/s/versions', { schema })).toMatchObject({ status: 200, body: { id: 1 } })
     expect(await ask(second.url, 'GET', '/subjects/s/versions')).toEqual({ status: 200, body: [1] })
     expect(await ask(second.url, 'PUT', '/config/s', { compatibility: 'FULL' })).toMatchObject({ status: 200 })
     expect(await ask(second.url, 'GET', '/config/s')).toMatchObject({ body: { compatibilityLevel: 'FULL' } })
     await first.close()
-    expect(await ask(second.url, 'POST', '/subjects/t/versions', { schema })).toEqual({ status: 200, body: { id: 1 } })
+    expect(await ask(second.url, 'POST', '/subjects/t/versions', { schema })).toMatchObject({ status: 200, body: { id: 1 } })
   })
 
   it('[R3] a key is asked for where the request comes in, and goes along to the writer', async () => {
@@ -157,7 +157,7 @@ describe('forwarding', () => {
     const key = { ...TYPE, authorization: `Basic ${Buffer.from(`w:${secret}`).toString('base64')}` }
     expect(await ask(url, 'POST', '/subjects/a.s/versions', body)).toMatchObject({ status: 401 })
     expect(await ask(url, 'POST', '/subjects/b.s/versions', body, key)).toMatchObject({ status: 403 })
-    expect(await ask(url, 'POST', '/subjects/a.s/versions', body, key)).toEqual({ status: 200, body: { id: 1 } })
+    expect(await ask(url, 'POST', '/subjects/a.s/versions', body, key)).toMatchObject({ status: 200, body: { id: 1 } })
   })
 
   it('[R3] carries path, query, body and the key along, marks the request, and reads the log before it answers', async () => {

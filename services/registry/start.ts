@@ -16,12 +16,15 @@ export interface RunningRegistry {
   readonly url: string
   /** Who writes; null while that is not known. Without an election it is this one. */
   leader(): Leader | null
+  /** The leader once it is known; null when it is not after `waitMs`. Until then writes wait. */
+  elected(waitMs: number): Promise<Leader | null>
   /** Records of the topic that count for nothing. */
   readonly passedOver: Readonly<PassedOver>
   /** Ends open requests, then lets go of the log's reader. The log itself stays the caller's. */
   close(): Promise<void>
 }
 
+const ELECTION_LOOK_MS = 250
 const SILENT: RegistryLogger = { warn() {}, error() {} }
 
 /**
@@ -73,7 +76,15 @@ export async function startRegistry(deps: {
     const url = await app.listen({ port, host })
     leadership = elect?.(advertisedUrl ?? url) ?? null
     const leader = (): Leader | null => (leadership === null ? { url, self: true } : leadership.leader())
-    return { url, leader, passedOver: state.passedOver, close }
+    const elected = async (waitMs: number): Promise<Leader | null> => {
+      const deadline = clock.monotonic() + waitMs
+      for (;;) {
+        const [known, leftMs] = [leader(), deadline - clock.monotonic()]
+        if (known !== null || leftMs <= 0) return known
+        await leadership?.changed(Math.min(ELECTION_LOOK_MS, leftMs))
+      }
+    }
+    return { url, leader, elected, passedOver: state.passedOver, close }
   } catch (error) {
     await close()
     if ((error as { code?: unknown }).code !== 'EADDRINUSE') throw error
