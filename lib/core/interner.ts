@@ -5,6 +5,7 @@
  * Source: notes on key interning (32-byte entries) and Abseil's flat hash tables for keeping keys inline.
  */
 import type { Column } from './columns.ts'
+import { LIMITS } from './limits.ts'
 import type { GroupValue } from './partial.ts'
 
 /** Dense ids of the values of one dimension. */
@@ -24,8 +25,8 @@ export interface Interner {
 const INLINE = 20
 const utf8 = new TextDecoder()
 
-/** Interns byte ranges (strings). */
-export function createStringInterner(): Interner {
+/** Interns byte ranges (strings). `intern` throws RangeError `METRIC_LIMIT …` when distinct values have more than `bytesMax` bytes. */
+export function createStringInterner(bytesMax: number = LIMITS.dimensionBytes): Interner {
   let capacity = 256
   let table = new Int32Array(capacity * 8)
   let size = 0
@@ -55,6 +56,11 @@ export function createStringInterner(): Interner {
   }
   const newId = (bytes: Uint8Array, from: number, length: number): number => {
     if (used + length > arena.length) {
+      if (used + length > bytesMax) {
+        throw new RangeError(
+          `METRIC_LIMIT more than ${bytesMax} bytes of values of one dimension in one epoch of one partition`,
+        )
+      }
       const bigger = new Uint8Array(Math.max(arena.length * 2, used + length))
       bigger.set(arena.subarray(0, used))
       arena = bigger

@@ -16,8 +16,8 @@ export const LIMITS = {
   inflatedBatchBytes: 16 * 1024 * 1024,
   /** (window, group) entries of one metric in one open epoch of one partition. */
   epochEntries: 2_000_000,
-  /** Bytes of one dimension value; longer ones are refused as dead letters would hide a cardinality bomb. */
-  dimensionBytes: 1024,
+  /** Bytes of the distinct texts of one dimension of a metric in one open epoch of one partition. */
+  dimensionBytes: 256 * 1024 * 1024,
   /** (window, group) entries the serving store holds for one metric. */
   servedEntries: 20_000_000,
   /** Event ids one partition's dedup ring may hold over its whole horizon. */

@@ -16,7 +16,7 @@ import { allocateChunk, compileProjector, findFrame, resetChunk, SchemaMismatch 
 import { parseFlatSchema } from './avro-schema.ts'
 import { frame } from './confluent.ts'
 import type { Projector, ProjectorOptions, Stop } from './projector.ts'
-import { encodeBatch, openBatch, type RecordInput, readRecord, stampBatch, takeDead } from './record-batch.ts'
+import { encodeBatch, openBatch, type RecordInput, readRecord, stampBatch } from './record-batch.ts'
 
 const ID = 7
 const utf8 = new TextEncoder()
@@ -88,7 +88,10 @@ function project(projector: Projector, batch: Uint8Array, skipBelow = 0, envelop
     if (stop === 'full' || stop === 'end') drain(chunk, seen)
     if (stop === 'end') return seen
     if (stop === 'barrier') readRecord(cursor)
-    if (stop === 'schema') seen.dead.push(takeDead(cursor, 'unknown-schema', cursor.schemaId)!)
+    if (stop === 'schema') {
+      const { offset, key, value } = readRecord(cursor)!
+      seen.dead.push({ offset, reason: 'unknown-schema', schemaId: cursor.schemaId, key, value })
+    }
   }
 }
 

@@ -15,7 +15,7 @@
  * never runs out of the buffer and accounts for every offset (law 8). Garbage is a value here, never an exception.
  */
 import { assert } from '#core/assert.ts'
-import type { DeadReason, DeadRecord } from '#core/outcome.ts'
+import type { DeadReason } from '#core/outcome.ts'
 import { BATCH_HEADER_BYTES, BATCH_MAGIC } from './batch-builder.ts'
 import { inflate } from './codecs.ts'
 import { crc32c } from './crc32c.ts'
@@ -301,18 +301,4 @@ function readBody(walk: Walk, offset: number, from: number): RawRecord {
     return { offset, key: null, value: walk.bytes.slice(from, walk.end), headers: [], damaged: true }
   }
   return { offset, key, value, headers, damaged: false }
-}
-
-/** Takes the next record off the cursor and makes it a dead record; null when there is none left. `schemaId` as known to the caller. */
-export function takeDead(cursor: RecordCursor, reason: DeadReason, schemaId: number | null): DeadRecord | null {
-  const record = readRecord(cursor)
-  return (
-    record && {
-      offset: record.offset,
-      reason: record.damaged ? 'bad-length' : reason,
-      schemaId,
-      key: record.key,
-      value: record.value,
-    }
-  )
 }

@@ -146,16 +146,6 @@ export function cutsOf(entries: ArchiveEntries): Cut[] {
   return index.ids.map((id) => cutAt(index, id)).filter((cut) => cut !== null)
 }
 
-/** The newest cut that every partition has archived; null when there is none. */
-export function latestCut(entries: ArchiveEntries): Cut | null {
-  const index = indexOf(entries)
-  for (const id of index.ids.toReversed()) {
-    const cut = cutAt(index, id)
-    if (cut !== null) return cut
-  }
-  return null
-}
-
 /** Files that hold records below the offsets, by partition and range. */
 export function filesCovering(entries: ArchiveEntries, offsets: readonly number[]): CoveringFile[] {
   return entries.flatMap((partition, index) =>

@@ -6,7 +6,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { bodyOf } from '#format/confluent.ts'
 import { createDeadLetterCodec } from '#format/dead-letter.ts'
-import { cutOffsets, filesCovering, latestCut, readArchive, watermarkAt } from '#io/archive-reader.ts'
+import { cutOffsets, cutsOf, filesCovering, readArchive, watermarkAt } from '#io/archive-reader.ts'
 import { systemClock } from '#io/clock.ts'
 import { type DuckDb, openDuckDb, type Row } from '#io/duckdb.ts'
 import { OperatingError } from '#io/errors.ts'
@@ -222,7 +222,7 @@ describe('archive', () => {
     await archiveAll(log, lake)
     const entries = await readArchive(lake, 'flights')
     const ends = await log.endOffsets(TOPIC)
-    expect(latestCut(entries)).toMatchObject({ id: 7, offsets: ends })
+    expect(cutsOf(entries).at(-1)).toMatchObject({ id: 7, offsets: ends })
     expect(cutOffsets(entries, 6)).toBeNull() // partition 1 has missed it
     expect(cutOffsets(entries, 3)).toBeNull() // of another stream
     const first = cutOffsets(entries, 1)!

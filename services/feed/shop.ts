@@ -12,9 +12,6 @@ import type { StreamDefinition } from '#metrics/definition.ts'
 import { type FeedDeps, openSender, type Sender } from './sender.ts'
 import { SHOP_KEYS, type ShopStream } from './shop-schemas.ts'
 
-/** For pages and start lines. */
-export const SHOP_LABEL = 'synthetic shop'
-
 /** Options; all faults are off by default. Shares are 0 to 1. */
 export interface ShopOptions {
   readonly seed: number
