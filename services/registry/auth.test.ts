@@ -25,6 +25,7 @@ const secrets = {
   reader: 'reader-secret-0123456789',
   writer: 'writer-secret-0123456789',
   person: 'correct horse battery staple',
+  other: 'other-secret-0123456789',
 }
 const logged: string[] = []
 const logger = pino(
@@ -46,6 +47,7 @@ beforeAll(async () => {
 - { name: root, hash: "${printHash(sha256Of(secrets.root))}", scopes: [{ subjects: "", allow: admin }] }
 - { name: reader, hash: "${printHash(sha256Of(secrets.reader))}", scopes: [{ subjects: "a.", allow: read }] }
 - { name: writer, hash: "${printHash(sha256Of(secrets.writer))}", scopes: [{ subjects: "a.", allow: write }, { subjects: "c", allow: read }] }
+- { name: other, hash: "${printHash(sha256Of(secrets.other))}", scopes: [{ subjects: ":.other:a", allow: write }] }
 - { name: person, hash: "${printHash(await scryptOf(secrets.person))}", scopes: [{ subjects: b, allow: admin }] }
 `
   keys = parseRegistryKeys(text, problems)
@@ -189,11 +191,86 @@ describe('keys of the registry', () => {
   })
 
   it('a reference to what may not be read is refused before the route sees it', async () => {
-    const body = { ...schemaOf('R'), references: [{ name: 'B1', subject: 'b.1', version: 1 }] }
-    expect((await as('writer', 'POST', '/subjects/a.r/versions', body)).body).toEqual({
-      error_code: 40301,
-      message: 'User is denied operation Read on Subject: b.1',
-    })
+    for (const subject of ['b.1', ':.:b.1', 7]) {
+      const body = { ...schemaOf('R'), references: [{ name: 'B1', subject, version: 1 }] }
+      expect((await as('writer', 'POST', '/subjects/a.r/versions', body)).body).toEqual({
+        error_code: 40301,
+        message: `User is denied operation Read on Subject: ${subject === 7 ? '7' : 'b.1'}`,
+      })
+    }
+  })
+
+  /** The status for the reader, of a path that is sent as it is written: fetch would tidy it. */
+  async function statusOfRaw(path: string): Promise<number> {
+    const { hostname, port } = new URL(url)
+    const headers = { authorization: basic('reader', secrets.reader) }
+    const asking = request({ hostname, port, path, headers, agent: false }).end()
+    const [response] = (await once(asking, 'response')) as [IncomingMessage]
+    response.resume()
+    return response.statusCode!
+  }
+
+  it('no other spelling of an id, a subject or an address opens what is closed', async () => {
+    const { id } = (await as('root', 'GET', '/subjects/b.1/versions/1')).body as { id: number }
+    for (const path of [
+      `/schemas/ids/${id}`,
+      `/schemas/ids/+${id}`,
+      `/schemas/ids/%2B${id}`,
+      `/schemas/ids/${String(id).padStart(20, '0')}`,
+      `/schemas/ids/${id}/`,
+      `//schemas//ids/${id}`,
+      `/schemas/ids/${id}/schema?subject=a.1`,
+      `/schemas/ids/${id}?subject=a.1&subject=b.1`,
+      `/contexts/./schemas/ids/${id}`,
+      '/subjects/:.:b.1/versions/latest',
+      '/subjects/%3A.%3Ab.1/versions/latest/schema',
+      '/contexts/./subjects/b.1/versions/1',
+      '/contexts/%2E/subjects/b.1/versions/1',
+      '/subjects/b.1/metadata',
+      '/subjects/b.1/versions/1/referencedby',
+    ])
+      expect([path, await statusOfRaw(path)]).toEqual([path, 403])
+    const { guid } = (await as('root', 'GET', `/schemas/ids/${id}?format=`)).body as { guid?: string }
+    expect((await as('reader', 'GET', `/schemas/guids/${guid ?? '0'}`)).status).toBe(403)
+    expect((await as('reader', 'GET', '/contexts/a:b/subjects')).status).not.toBe(200)
+  })
+
+  it('a plain prefix is one of the default context; others are named', async () => {
+    const schema = schemaOf('Elsewhere')
+    for (const subject of [':.other:a.9', ':.other:b.9'])
+      expect((await as('root', 'POST', `/subjects/${subject}/versions`, schema)).status).toBe(200)
+    expect((await as('reader', 'GET', '/subjects/a.9/versions/1')).status).toBe(404)
+    expect((await as('reader', 'GET', '/subjects/:.other:a.9/versions/1')).status).toBe(403)
+    expect((await as('reader', 'GET', '/contexts/.other/subjects/a.9/versions/1')).status).toBe(403)
+    expect((await as('writer', 'POST', '/contexts/.other/subjects/a.9/versions', schema)).status).toBe(403)
+    expect((await as('reader', 'GET', '/subjects')).body).toEqual(['a.1', 'a.2'])
+    expect((await as('other', 'GET', '/subjects')).body).toEqual([':.other:a.9'])
+    expect((await as('other', 'POST', '/contexts/.other/subjects/a.9/versions', schema)).status).toBe(200)
+    // Ids are those of a context: what the hint leads to is what counts.
+    const { id } = (await as('root', 'GET', '/subjects/:.other:a.9/versions/1')).body as { id: number }
+    expect((await as('other', 'GET', `/schemas/ids/${id}?subject=:.other:a.9`)).status).toBe(200)
+    expect((await as('other', 'GET', `/schemas/ids/${id}?subject=a.9`)).status).toBe(200)
+    expect((await as('other', 'GET', `/schemas/ids/${id}`)).status).toBe(403)
+  })
+
+  it('an alias counts for what it means, and its name is shown to who may read it', async () => {
+    expect((await as('root', 'PUT', '/config/a.alias', { alias: 'b.1' })).status).toBe(200)
+    expect((await as('reader', 'GET', '/subjects/a.alias/versions/1')).status).toBe(403)
+    expect((await as('writer', 'POST', '/subjects/a.alias/versions', schemaOf('B1'))).status).toBe(403)
+    const list = (await as('person', 'GET', '/schemas?aliases=true&subjectPrefix=b.1')).body as { aliases?: string[] }[]
+    expect(list.map(({ aliases }) => aliases)).toEqual([[]])
+    expect((await as('root', 'DELETE', '/config/a.alias')).status).toBe(200)
+  })
+
+  it('ids are given away only by who may do everything in their context', async () => {
+    expect((await as('person', 'PUT', '/mode/b.new', { mode: 'READONLY' })).status).toBe(200)
+    for (const mode of ['IMPORT', 'import'])
+      expect((await as('person', 'PUT', '/mode/b.new', { mode })).body).toEqual({
+        error_code: 40301,
+        message: 'User is denied operation WriteMode on Subject: __GLOBAL',
+      })
+    expect((await as('root', 'PUT', '/mode/b.new', { mode: 'IMPORT' })).status).toBe(200)
+    expect((await as('person', 'DELETE', '/mode/b.new')).status).toBe(200)
   })
 
   it('[R1] stock clients bring their key', async () => {

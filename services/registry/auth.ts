@@ -11,10 +11,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Clock } from '#io/ports.ts'
 import { mayDo, type RegistryKey } from '#io/registry-keys.ts'
-import { giveWhole, text } from './asked.ts'
-import { type Need, needOf, plainSubject } from './auth-access.ts'
+import { cut, giveWhole, idOf, type Page, pageOf, text } from './asked.ts'
+import { type Need, needOf } from './auth-access.ts'
 import { createVerifier, credentialsOf, type Verdict } from './auth-secrets.ts'
-import { relatedSubject } from './naming.ts'
+import { normalizeSubject, qualify, relatedSubject } from './naming.ts'
+import { contextOf } from './records.ts'
 import { RegistryRefusal } from './refusal.ts'
 
 /** What the registry's keys need. */
@@ -31,7 +32,7 @@ interface Admitted {
   readonly key: RegistryKey
   readonly need: Need
   /** The page asked for, when it is cut after filtering. */
-  page: { readonly offset: number; readonly limit: number } | null
+  page: Page | null
 }
 
 const CONTENT_TYPE = 'application/vnd.schemaregistry.v1+json'
@@ -55,11 +56,7 @@ export function registryAuth(app: FastifyInstance, options: RegistryAuthOptions)
       }
       if (need.kind === 'subject') settle(deniedOnSubject(key, need))
       else if (need.kind !== 'schema' || mayDo(key, '', 'read')) settle(null)
-      else
-        deniedOnSchema(key, need.id, () => holders(Number(need.id), text(request, 'subject'))).then(
-          settle,
-          (error: unknown) => reply.send(error),
-        )
+      else deniedOnSchema(key, request, holders).then(settle, (error: unknown) => reply.send(error))
     }
   }
 
@@ -87,10 +84,14 @@ export function registryAuth(app: FastifyInstance, options: RegistryAuthOptions)
   app.addHook('preHandler', (request, reply, done) => {
     const held = admitted.get(request)
     if (held === undefined) return done()
-    const denied = referencedSubjects(request).find((subject) => !mayDo(held.key, subject, 'read'))
-    if (denied !== undefined) return void forbidden(reply, `Read on Subject: ${denied}`)
-    if (isFiltered(held)) held.page = takePage(request)
-    done()
+    const denied = deniedByBody(held.key, request)
+    if (denied !== null) return void forbidden(reply, denied)
+    try {
+      if (isFiltered(held)) held.page = takePage(request)
+      done()
+    } catch (error) {
+      done(error as Error)
+    }
   })
 
   app.addHook('onSend', (request, reply, payload, done) => {
@@ -98,9 +99,10 @@ export function registryAuth(app: FastifyInstance, options: RegistryAuthOptions)
     if (held === undefined || !isFiltered(held) || reply.statusCode !== 200) return done(null, payload)
     const list: unknown = JSON.parse(String(payload))
     if (!Array.isArray(list)) return done(null, payload)
-    const shown = list.filter((one) => mayDo(held.key, subjectIn(one), 'read'))
-    const { offset, limit } = held.page ?? { offset: 0, limit: -1 }
-    done(null, Buffer.from(JSON.stringify(shown.slice(offset, limit < 1 ? undefined : offset + limit))))
+    const isShown = (subject: unknown): boolean =>
+      typeof subject === 'string' && mayDo(held.key, normalizeSubject(subject), 'read')
+    const shown = list.filter((one) => isShown(subjectIn(one))).map((one) => withoutAliases(one, isShown))
+    done(null, Buffer.from(JSON.stringify(held.page === null ? shown : cut(shown, held.page))))
   })
 }
 
@@ -117,48 +119,55 @@ function deniedOnSubject(key: RegistryKey, need: Extract<Need, { kind: 'subject'
 /** The same for a schema by its id. */
 async function deniedOnSchema(
   key: RegistryKey,
-  id: string,
-  holders: () => ReturnType<RegistryAuthOptions['holders']>,
+  request: FastifyRequest,
+  holders: RegistryAuthOptions['holders'],
 ): Promise<string | null> {
-  const subjects = /^\+?\d{1,10}$/.test(id) ? await subjectsOf(holders) : []
-  const isReadable = subjects.length === 0 || subjects.some((subject) => mayDo(key, subject, 'read'))
-  return isReadable ? null : `Read on Schema: ${id}`
-}
-
-/** Subjects that hold an id; none when it is unknown, which the route then says. */
-async function subjectsOf(holders: () => ReturnType<RegistryAuthOptions['holders']>): Promise<string[]> {
   try {
-    return (await holders()).map(({ subject }) => plainSubject(subject))
+    const id = idOf(request)
+    const held = await holders(id, text(request, 'subject'))
+    return held.some(({ subject }) => mayDo(key, subject, 'read')) ? null : `Read on Schema: ${id}`
   } catch (error) {
-    if (error instanceof RegistryRefusal) return []
+    // Unknown, or no id: the route says so.
+    if (error instanceof RegistryRefusal) return null
     throw error
   }
 }
 
-/** The subjects that a body's references name; what is malformed is the route's to refuse. */
-function referencedSubjects({ body, params }: FastifyRequest): string[] {
-  const references = (body as { references?: unknown } | null | undefined)?.references
-  const parent = (params as Readonly<Record<string, string | undefined>>)['subject'] ?? ''
-  return (Array.isArray(references) ? references : []).flatMap((one: { subject?: unknown } | null) =>
-    typeof one?.subject === 'string' ? [relatedSubject(parent, one.subject)] : [],
-  )
+/** What the body asks for beyond its route: to read what it refers to; to give ids away, which are those of a whole context. */
+function deniedByBody(key: RegistryKey, { method, routeOptions, body, params }: FastifyRequest): string | null {
+  const { references, mode } = (body ?? {}) as { references?: unknown; mode?: unknown }
+  const subject = (params as Readonly<Record<string, string | undefined>>)['subject'] ?? ''
+  if (method === 'PUT' && routeOptions.url === '/mode/:subject' && isImport(mode)) {
+    const context = qualify(contextOf(subject), '')
+    return mayDo(key, context, 'admin') ? null : `WriteMode on Subject: ${context === '' ? '__GLOBAL' : context}`
+  }
+  for (const one of Array.isArray(references) ? (references as ({ subject?: unknown } | null)[]) : []) {
+    // What is malformed is the route's to refuse; a number it takes for its text.
+    const named = one?.subject ?? null
+    if (named === null || typeof named === 'object') continue
+    const target = relatedSubject(subject, String(named as string | number))
+    if (!mayDo(key, target, 'read')) return `Read on Subject: ${target}`
+  }
+  return null
 }
 
-/** Takes over offset and limit, so that the route gives the whole list; null when they are none to take. */
-function takePage(request: FastifyRequest): Admitted['page'] {
-  const query = request.query as Record<string, string | undefined>
-  const offset = query['offset'] ?? '0'
-  const limit = query['limit'] ?? '-1'
-  if (!/^\d{1,9}$/.test(offset) || !/^-?\d{1,9}$/.test(limit)) return null
+const isImport = (mode: unknown): boolean => typeof mode === 'string' && mode.toUpperCase() === 'IMPORT'
+
+/** Takes over which part of the list is asked for. @throws RegistryRefusal when it is none */
+function takePage(request: FastifyRequest): Page {
+  const page = pageOf(request)
   giveWhole(request)
-  return { offset: Number(offset), limit: Number(limit) }
+  return page
 }
 
 /** The subject of an item of a list: itself, or its member. */
-function subjectIn(item: unknown): string {
-  if (typeof item === 'string') return plainSubject(item)
-  const subject = (item as { subject?: unknown } | null)?.subject
-  return typeof subject === 'string' ? plainSubject(subject) : ''
+const subjectIn = (item: unknown): unknown =>
+  typeof item === 'object' && item !== null ? (item as { subject?: unknown }).subject : item
+
+/** Other names of a subject are names of subjects. */
+function withoutAliases(item: unknown, isShown: (subject: unknown) => boolean): unknown {
+  const aliases = typeof item === 'object' && item !== null ? (item as { aliases?: unknown }).aliases : null
+  return Array.isArray(aliases) ? { ...(item as object), aliases: aliases.filter(isShown) } : item
 }
 
 const send = (reply: FastifyReply, status: number, errorCode: number, message: string): FastifyReply =>
