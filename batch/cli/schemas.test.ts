@@ -282,6 +282,28 @@ describe('tidemark schemas', () => {
     expect((await json('diff')).answer.schemas).toMatchObject([{ subject, changes: [] }])
   })
 
+  it('[R1] a registered schema with references is compared as one text', async () => {
+    const [currency, subject] = [fresh(), fresh()]
+    const post = async (to: string, body: object) => {
+      const response = await fetch(`${registry.url}/subjects/${to}/versions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      })
+      return response.status
+    }
+    const enumText = JSON.stringify({ type: 'enum', name: 'Currency', symbols: ['EUR'] })
+    const text = JSON.stringify({ type: 'record', name: 'Price', fields: [{ name: 'in', type: 'Currency' }] })
+    expect(await post(currency, { schema: enumText })).toBe(200)
+    const references = [{ name: 'Currency', subject: currency, version: 1 }]
+    expect(await post(subject, { schema: text, references })).toBe(200)
+    await put('currency.avsc', enumText)
+    await put(`${subject}.avsc`, text)
+    expect((await json('diff')).answer.schemas).toMatchObject([{ subject, version: 1, changes: [] }])
+    expect((await json('check')).answer.schemas).toMatchObject([{ subject, version: 1, state: 'unchanged' }])
+    expect((await json('register')).answer.registered).toMatchObject([{ subject, version: 1, state: 'unchanged' }])
+  })
+
   it('[R4] what is no schema is invalid, with its line, and never sent', async () => {
     const subject = fresh()
     await put(`${subject}.avsc`, record([{ name: 'id', type: 'strin' }]))
