@@ -192,6 +192,32 @@ describe.skipIf(missing !== null)(`registries on one Kafka${missing === null ? '
     expect(await register(cut.url, 'cut2', enumOf('C2'))).toMatchObject({ status: 200 })
   })
 
+  it('[R1] two that both believe they write: the log decides, and every answer is true', async () => {
+    const writers = [await start('alone'), await start('alone')]
+    const names = Array.from({ length: 60 }, (_, index) => `Both${index}`)
+    await ask(writers[0]!.url, 'PUT', '/config/both.settled', { compatibility: 'NONE' })
+    // The same schema at both under one subject, under two, and many schemas under one; each writer in an order of its own.
+    const subjectOf = (name: string, nth: number): string =>
+      ['both.settled', name, `${name}.${nth}`][names.indexOf(name) % 3]!
+    const answers = await Promise.all(
+      [names, names.toReversed()].flatMap((order, nth) =>
+        order.map(async (name) => {
+          const { body } = await register(writers[nth]!.url, subjectOf(name, nth), enumOf(name))
+          return { name, id: (body as { id: number }).id }
+        }),
+      ),
+    )
+    const idsOf = (name: string) => new Set(answers.filter((one) => one.name === name).map(({ id }) => id))
+    expect(names.map((name) => idsOf(name).size)).toEqual(names.map(() => 1))
+    expect(new Set(answers.map(({ id }) => id)).size).toBe(names.length)
+    const fresh = await start('alone')
+    for (const { name, id } of answers) {
+      expect((await ask(fresh.url, 'GET', `/schemas/ids/${id}/schema`)).body).toEqual(enumOf(name))
+    }
+    process.stdout.write(`two writers at once: ${fresh.passedOver.conflicting} records were passed over\n`)
+    expect(fresh.passedOver.conflicting).toBeGreaterThan(0)
+  })
+
   it('[R3] what another registry writes is understood at once, and what is malformed is passed over and counted', async () => {
     const { url, passedOver } = await start('alone')
     // Loaded late: the log's own use of its parts must come first.
@@ -237,7 +263,7 @@ describe.skipIf(missing !== null)(`registries on one Kafka${missing === null ? '
 
   /** A registry as a process of its own; it ends with the test. */
   async function startProcess(env: Readonly<Record<string, string>> = {}) {
-    const process = new PlatformProcess({
+    const child = new PlatformProcess({
       args: ['platform/service.ts', 'registry'],
       env: {
         TIDEMARK_KAFKA_BROKERS: kafka.brokers,
@@ -247,15 +273,15 @@ describe.skipIf(missing !== null)(`registries on one Kafka${missing === null ? '
         ...env,
       },
     })
-    closers.push(() => process.kill())
-    const ready = await process.untilReady()
-    return { process, url: ready.at(-1)! }
+    closers.push(() => child.kill())
+    const ready = await child.untilReady()
+    return { child, url: ready.at(-1)! }
   }
 
   it.each(['registry.allotted', 'registry.appended'])(
     '[R1] [D1] the writer dies at %s: the registration is answered all the same, and no id is given twice',
     async (place) => {
-      const { process: writer, url } = await startProcess({ FAIL: `${place}:3` })
+      const { child: writer, url } = await startProcess({ FAIL: `${place}:3` })
       const first = await register(url, `kill-${place}-1`, enumOf(`K1${place.slice(9)}`))
       const followers = [await start(), await start()]
       await until('they follow', () => followers.every((one) => one.leader()?.url === url))
