@@ -22,8 +22,10 @@ export interface Canon extends Contract {
 
 /** Characters of the schema that a refusal shows. */
 const SHOWN = 1_000
-/** Characters of texts that are kept with what they came to. */
-const KEPT_CHARS = 8_000_000
+/** What is kept of texts and what they came to, in characters: a node of the tree counts for many of its text. */
+const KEPT_MAX = 8_000_000
+const ENTRY = 2_000
+const PER_CHAR = 8
 
 interface Parsed {
   readonly node: AvroNode
@@ -32,7 +34,8 @@ interface Parsed {
 }
 /** By the text and the texts it refers to; the oldest goes first. */
 const kept = new Map<string, Parsed>()
-let keptChars = 0
+let keptSize = 0
+const sizeOf = (key: string): number => ENTRY + PER_CHAR * key.length
 
 /** @throws SchemaProblem */
 function parse(schema: string, texts: readonly string[]): Parsed {
@@ -42,11 +45,11 @@ function parse(schema: string, texts: readonly string[]): Parsed {
   const node = parseAvro(schema, texts)
   const parsed: Parsed = { node, canonical: printAvro(node), normalized: null }
   kept.set(key, parsed)
-  keptChars += key.length
+  keptSize += sizeOf(key)
   for (const oldest of kept.keys()) {
-    if (keptChars <= KEPT_CHARS) break
+    if (keptSize <= KEPT_MAX) break
     kept.delete(oldest)
-    keptChars -= oldest.length
+    keptSize -= sizeOf(oldest)
   }
   return parsed
 }
@@ -79,12 +82,9 @@ export function canonicalize(
     return { ...contract, node: parsed.node, identity: identityOf(contract) }
   } catch (error) {
     if (!(error instanceof SchemaProblem || error instanceof ReferenceProblem)) throw error
-    throw refusals.invalidSchema(show(subject, request), showReferences(request), schemaType, reasonOf(error))
+    throw refusals.invalidSchema(show(subject, request), showReferences(request), schemaType, error.message)
   }
 }
-
-const reasonOf = (error: SchemaProblem | ReferenceProblem): string =>
-  error instanceof SchemaProblem && error.path !== '' ? `${error.message} (at ${error.path})` : error.message
 
 const showReferences = ({ references }: SchemaRequest): string => `[${references.map(showReference).join(', ')}]`
 
