@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { parseFlatSchema } from '#format/avro-schema.ts'
 import { openDuckDb } from '#io/duckdb.ts'
-import { readAs } from './archive-fields.ts'
+import { fieldsOf } from './archive-fields.ts'
 
 const enumOf = (symbols: string[], more: object = {}) => ({ type: 'enum', name: 'E', symbols, ...more })
 const decimalOf = (precision: number, scale: number) => ({ type: 'bytes', logicalType: 'decimal', precision, scale })
@@ -31,11 +31,11 @@ test('[R5] a column of an older file is read as the field of today, or refused',
   const db = await openDuckDb({ threads: 1, memoryMb: 64, temporaryDirectory: null })
   for (const [what, field, columns, expected] of CASES) {
     const schema = JSON.stringify({ type: 'record', name: 'R', fields: [{ name: 'f', ...field }] })
-    const [parsed] = parseFlatSchema(schema).fields
     const described = await db.query(`DESCRIBE SELECT ${columns}`)
     const types = new Map(described.map((row) => [row['column_name'] as string, row['column_type'] as string]))
     const read = async () => {
-      const [row] = await db.query(`SELECT (${readAs(parsed!, types)})::VARCHAR AS value FROM (SELECT ${columns})`)
+      const [sql] = fieldsOf(parseFlatSchema(schema), { columns: types, writers: null })
+      const [row] = await db.query(`SELECT (${sql})::VARCHAR AS value FROM (SELECT ${columns})`)
       return row!['value']
     }
     if (expected === null && what !== 'null of an enum') {

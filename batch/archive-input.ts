@@ -13,8 +13,8 @@ import { type DuckDb, sqlName, sqlText } from '#io/duckdb.ts'
 import { OperatingError } from '#io/errors.ts'
 import type { Lake } from '#io/ports.ts'
 import type { StreamDefinition } from '#metrics/definition.ts'
-import type { ArchiveEntry } from '#schemas/archive.ts'
-import { readAs } from './archive-fields.ts'
+import { type ArchiveEntry, type ArchiveWriter, WRITERS_KEY } from '#schemas/archive.ts'
+import { type FileColumns, fieldsOf } from './archive-fields.ts'
 import { sqlTypeOf } from './sql-types.ts'
 
 /** A file of the archive with the epochs its rows may belong to, both inclusive. */
@@ -87,12 +87,13 @@ export async function archiveRelation(
   files: readonly ArchiveFile[],
   condition: string | null = null,
 ): Promise<string> {
-  const fields = parseFlatSchema(stream.schema).fields.map((field) => ({ field, name: sqlName(field.name) }))
+  const schema = parseFlatSchema(stream.schema)
+  const names = schema.fields.map((field) => sqlName(field.name))
   const envelope = Object.entries(ENVELOPE)
   if (files.length === 0) {
     const columns = [
       ...envelope.map(([name, type]) => `NULL::${type} AS ${name}`),
-      ...fields.map(({ field, name }) => `NULL::${sqlTypeOf(field)} AS ${name}`),
+      ...schema.fields.map((field, index) => `NULL::${sqlTypeOf(field)} AS ${names[index]!}`),
     ]
     return `(SELECT ${columns.join(', ')} WHERE false)`
   }
@@ -101,40 +102,72 @@ export async function archiveRelation(
     .map(({ entry }) => `NOT (_partition = ${entry.partition} AND _offset >= ${archive.offsets[entry.partition]!})`)
   if (condition !== null) conditions.push(condition)
   const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`
-  const parts = (await filesByColumns(db, lake, files)).map(({ columns, paths }) => {
-    const known = fields.map(({ field, name }) => {
-      const value = readAs(field, columns)
-      return value === name ? name : `${value} AS ${name}`
-    })
+  const parts = [...(await filesByColumns(db, lake, files))].map(([columns, paths]) => {
+    const known = fieldsOf(schema, columns).map((value, index) =>
+      value === names[index] ? value : `${value} AS ${names[index]!}`,
+    )
     const list = [...envelope.map(([name]) => name), ...known].join(', ')
     return `SELECT ${list} FROM read_parquet(${fileList(lake, paths)}, hive_partitioning = false)${where}`
   })
   return `(${parts.join(' UNION ALL ')})`
 }
 
-/** Files grouped by the columns they have, names and types (DuckDB's): one group unless the schema changed. */
+/** What a file has, by its name and hash; files of one shape share one object. A file never changes. */
+const knownColumns = new Map<string, FileColumns>()
+const shapes = new Map<string, FileColumns>()
+
+/** Files by what they have: columns with DuckDB's types, and writers. One group unless a schema changed. */
 async function filesByColumns(
   db: DuckDb,
   lake: Lake,
   files: readonly ArchiveFile[],
-): Promise<{ columns: ReadonlyMap<string, string>; paths: string[] }[]> {
-  const all = files.map(({ entry }) => entry.file.path)
-  const rows = await db.query(
-    `SELECT file_name, string_agg(name || ' ' || duckdb_type, chr(10) ORDER BY name) AS columns FROM parquet_schema(${fileList(lake, all)})
-     WHERE num_children IS NULL GROUP BY file_name ORDER BY file_name`,
-  )
-  const groups = new Map<string, string[]>()
-  for (const row of rows) {
-    const columns = row['columns'] as string
-    const path = (row['file_name'] as string).slice(lake.root.length + 1)
-    const group = groups.get(columns)
-    if (group === undefined) groups.set(columns, [path])
-    else group.push(path)
+): Promise<Map<FileColumns, string[]>> {
+  const keyOf = ({ entry: { file } }: ArchiveFile) => `${lake.root}\n${file.path}\n${file.sha256}`
+  const unknown = files.filter((file) => !knownColumns.has(keyOf(file)))
+  if (unknown.length > 0) {
+    const list = fileList(
+      lake,
+      unknown.map(({ entry }) => entry.file.path),
+    )
+    const columns = await textsByFile(
+      db,
+      `SELECT file_name, string_agg(name || ' ' || duckdb_type, chr(10) ORDER BY name) AS text FROM parquet_schema(${list})
+       WHERE num_children IS NULL GROUP BY file_name`,
+    )
+    const writers = await textsByFile(
+      db,
+      `SELECT file_name, decode(value) AS text FROM parquet_kv_metadata(${list}) WHERE decode(key) = ${sqlText(WRITERS_KEY)}`,
+    )
+    for (const file of unknown) {
+      const path = `${lake.root}/${file.entry.file.path}`
+      knownColumns.set(keyOf(file), shapeOf(columns.get(path)!, writers.get(path)))
+    }
   }
-  return [...groups].map(([columns, paths]) => ({
-    columns: new Map(columns.split('\n').map((column) => column.split(' ') as [string, string])),
-    paths,
-  }))
+  const groups = new Map<FileColumns, string[]>()
+  for (const file of files) {
+    const columns = knownColumns.get(keyOf(file))!
+    const group = groups.get(columns)
+    if (group === undefined) groups.set(columns, [file.entry.file.path])
+    else group.push(file.entry.file.path)
+  }
+  return groups
+}
+
+async function textsByFile(db: DuckDb, sql: string): Promise<ReadonlyMap<string, string>> {
+  const rows = await db.query(sql)
+  return new Map(rows.map((row) => [row['file_name'] as string, row['text'] as string]))
+}
+
+/** Writers in any order make the same shape. */
+function shapeOf(columns: string, stated: string | undefined): FileColumns {
+  const writers = stated === undefined ? null : (JSON.parse(stated) as ArchiveWriter[]).toSorted((a, b) => a.id - b.id)
+  const key = `${columns}\n${JSON.stringify(writers)}`
+  let shape = shapes.get(key)
+  if (shape === undefined) {
+    const types = columns.split('\n').map((column) => column.split(' ') as [string, string])
+    shapes.set(key, (shape = { columns: new Map(types), writers }))
+  }
+  return shape
 }
 
 /** Files that were found free of duplicates, with the rule. */
@@ -212,6 +245,13 @@ async function hasDistinctIds(
 ): Promise<boolean> {
   const field = stream.fields.find(({ name }) => name === stream.id)
   if (field?.kind !== 'int64') return false
+  // Only where every event has its id in the column of that name.
+  const schema = parseFlatSchema(stream.schema)
+  const at = schema.fields.findIndex(({ name }) => name === stream.id)
+  for (const columns of (await filesByColumns(db, lake, files)).keys()) {
+    const hasEvents = columns.writers?.length !== 0
+    if (hasEvents && fieldsOf(schema, columns)[at] !== sqlName(field.name)) return false
+  }
   const list = fileList(
     lake,
     files.map(({ entry }) => entry.file.path),

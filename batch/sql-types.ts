@@ -4,8 +4,7 @@
 import { unreachable } from '#core/assert.ts'
 import type { ColumnSpec } from '#core/columns.ts'
 import type { DimensionLayout, PartialLayout } from '#core/partial.ts'
-import type { FlatField } from '#format/avro-schema.ts'
-import { sqlName, sqlText } from '#io/duckdb.ts'
+import { sqlName } from '#io/duckdb.ts'
 
 /** Type of a field's column in the archive (schemas/archive.ts). */
 export function sqlTypeOf({ kind, precision, scale }: Pick<ColumnSpec, 'kind' | 'precision' | 'scale'>): string {
@@ -25,21 +24,6 @@ export function sqlTypeOf({ kind, precision, scale }: Pick<ColumnSpec, 'kind' | 
     default:
       return unreachable(kind)
   }
-}
-
-/** A field's default as a SQL literal; NULL when it has none. Avro writes bytes as text of code points 0..255. */
-export function sqlDefault(field: FlatField): string {
-  const value = field.default
-  if (!field.hasDefault || value === null) return 'NULL'
-  if (typeof value === 'boolean' || typeof value === 'number') return String(value)
-  if (typeof value !== 'string') return 'NULL'
-  if (field.kind === 'string') return sqlText(value)
-  const bytes = Array.from(value, (character) => character.charCodeAt(0))
-  if (field.kind !== 'decimal')
-    return `'${bytes.map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('')}'::BLOB`
-  const unsigned = bytes.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n)
-  const unscaled = BigInt.asIntN(bytes.length * 8, unsigned)
-  return `(${unscaled}::DECIMAL(38,0) / 1${'0'.repeat(field.scale)})::DECIMAL(${field.precision},${field.scale})`
 }
 
 function dimensionType(dimension: DimensionLayout): string {

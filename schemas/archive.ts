@@ -15,6 +15,11 @@
  *   producer's record, such as a transaction marker or a gap left by the log), _reason VARCHAR (dead records),
  *   _schema_id INTEGER, _key BLOB, _headers VARCHAR (JSON [[name, base64]…] or null), _raw BLOB (value of dead and barrier records),
  *   _event_time BIGINT (ms), _watermark BIGINT (the partition's watermark just BEFORE this record, null = none yet)
+ *
+ * The event's fields are those of the stream's schema on the day, resolved. Where that loses something that a writer wrote (a
+ * field the schema does not have, an enum's symbol it does not know, an integer rounded), a further column keeps it as it was
+ * written, null in the rows of other writers; it has the writer's name for it, or that name with _2, _3… if there is such
+ * a column already. The file's Parquet metadata say under `tidemark.writers` which column holds each field of each writer.
  */
 
 /** Names of the columns above, in order. */
@@ -32,6 +37,19 @@ export const ARCHIVE_COLUMNS = [
   '_event_time',
   '_watermark',
 ] as const
+
+/** Key of a file's Parquet metadata: a JSON array of `ArchiveWriter`. Files without it are older; their columns are as described. */
+export const WRITERS_KEY = 'tidemark.writers'
+
+/** A writer's schema of which a file holds events. */
+export interface ArchiveWriter {
+  /** As in `_schema_id`: negative beyond int32. */
+  readonly id: number
+  /** The writer's schema, Avro JSON. */
+  readonly schema: string
+  /** Per field of it, in order: the column that holds its values, each as it was written. */
+  readonly columns: readonly string[]
+}
 
 /** A barrier as the archive saw it: accepted, in offset order. */
 export interface ArchivedBarrier {

@@ -70,13 +70,10 @@ interface Plan extends Resolution {
  * @throws SchemaProblem when the reader's schema is no flat record
  */
 export function compileProjector(options: ProjectorOptions): Projector {
-  const reader = parseFlatSchema(options.reader)
-  const resolution = resolve(parseWriter(options.writer), reader)
-  const at = (name: string): number => {
-    const index = reader.fields.findIndex((field) => field.name === name)
-    assert(index >= 0, `the reader schema has the field ${name}`)
-    return index
-  }
+  const read = parseFlatSchema(options.reader)
+  const resolution = withWritten(resolve(parseWriter(options.writer), read), options.written ?? [])
+  const { reader } = resolution
+  const at = (name: string): number => indexIn(read, name)
   const timeAt = at(options.eventTime.field)
   const { avro, kind } = reader.fields[timeAt]!
   assert(
@@ -88,7 +85,8 @@ export function compileProjector(options: ProjectorOptions): Projector {
     writerId: options.writerId,
     eventTime: { source: resolution.sources[timeAt]!, unit: options.eventTime.unit },
   }
-  const wanted = options.fields.map(at)
+  const beyond = reader.fields.length - read.fields.length
+  const wanted = [...options.fields.map(at), ...Array.from({ length: beyond }, (_, i) => read.fields.length + i)]
   const tables = wanted.map((index) => tableOf(resolution.sources[index]!))
   const specs = wanted.map((index) => columnSpecOf(reader.fields[index]!))
   const { eventTime, writerId } = plan
@@ -116,6 +114,27 @@ export function compileProjector(options: ProjectorOptions): Projector {
       return project(cursor, chunk, dead)
     },
   }
+}
+
+/** What is wanted as it was written: as if the reader had these fields as well, of the writer's types. */
+function withWritten(resolution: Resolution, names: readonly string[]): Resolution {
+  const { writer, reader, sources } = resolution
+  const indexes = names.map((name) => indexIn(writer, name))
+  const asWritten = (field: number): Source => {
+    const { avro, symbols } = writer.fields[field]!
+    return { field, constant: null, symbols: avro === 'enum' ? symbols : null, single: false }
+  }
+  return {
+    ...resolution,
+    reader: { ...reader, fields: [...reader.fields, ...indexes.map((index) => writer.fields[index]!)] },
+    sources: [...sources, ...indexes.map(asWritten)],
+  }
+}
+
+function indexIn(schema: FlatSchema, name: string): number {
+  const index = schema.fields.findIndex((field) => field.name === name)
+  assert(index >= 0, `the schema ${schema.name} has the field ${name}`)
+  return index
 }
 
 function parseWriter(text: string): FlatSchema {

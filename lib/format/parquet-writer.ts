@@ -4,7 +4,10 @@
  *   file        = "PAR1" row-group* footer u32 footer length "PAR1"
  *   row group   = column chunk per column · column chunk = dictionary page? data page (V1)*
  *   page        = PageHeader (thrift compact), zstd body · body = levels (nullable columns) values
- *   footer      = FileMetaData (thrift compact), with min/max of integer columns and null counts
+ *   footer      = FileMetaData (thrift compact), with min/max of integer columns and null counts, and texts under keys
+ *
+ * A column that is added on the way is null in the rows before it: row groups that are written already get a chunk of nulls of
+ * it at the end of the file, for a chunk may lie anywhere in it.
  *
  * Equal input gives equal bytes. DuckDB, pandas and Spark read it (test/… compares checksums through DuckDB).
  * Source: apache/parquet-format, parquet.thrift. Read from Avro positions it is 5-10 times as fast as DuckDB's row appender.
@@ -48,8 +51,10 @@ export interface ParquetWriter {
   readonly encodedBytes: number
   /** States that every column got `count` (at most CHUNK_ROWS) more rows; writes the row group when it is full. */
   endRows(count: number): Promise<void>
-  /** Writes what is left and the footer. */
-  finish(): Promise<void>
+  /** Adds a nullable column, null in all rows so far, between two `endRows`; returns its index in `columns`. */
+  addColumn(column: ParquetColumn): number
+  /** Writes what is left and the footer, with `metadata` as its texts under keys. */
+  finish(metadata?: ReadonlyMap<string, string>): Promise<void>
 }
 
 interface WrittenChunk {
@@ -63,11 +68,12 @@ interface WrittenChunk {
 interface WrittenGroup {
   readonly rows: number
   readonly at: number
-  readonly chunks: readonly WrittenChunk[]
+  readonly chunks: WrittenChunk[]
 }
 
 /** Starts a file of `columns` on `sink`. Nothing is written before the first row group is full. */
-export function createParquetWriter(columns: readonly ParquetColumn[], sink: ByteSink): ParquetWriter {
+export function createParquetWriter(first: readonly ParquetColumn[], sink: ByteSink): ParquetWriter {
+  const columns = [...first]
   const builders = columns.map((column) => new ColumnBuilder(column))
   const groups: WrittenGroup[] = []
   let position = 0
@@ -134,10 +140,23 @@ export function createParquetWriter(columns: readonly ParquetColumn[], sink: Byt
       )
       if (groupRows > ROW_GROUP_ROWS - CHUNK_ROWS || groupBytes() >= ROW_GROUP_BYTES) await flush()
     },
-    async finish() {
+    addColumn(column) {
+      const builder = new ColumnBuilder(column)
+      builder.appendNulls(groupRows)
+      columns.push(column)
+      return builders.push(builder) - 1
+    },
+    async finish(metadata = new Map()) {
       if (groupRows > 0) await flush()
       await start()
-      const footer = fileFooter(columns, groups, rows)
+      for (const group of groups) {
+        for (const column of columns.slice(group.chunks.length)) {
+          const nulls = new ColumnBuilder(column)
+          nulls.appendNulls(group.rows)
+          group.chunks.push(await writeChunk(column, nulls.take()))
+        }
+      }
+      const footer = fileFooter(columns, groups, rows, metadata)
       const tail = new Uint8Array(footer.length + 8)
       tail.set(footer)
       new DataView(tail.buffer).setUint32(footer.length, footer.length, true)
@@ -177,7 +196,12 @@ function boundBytes(type: ParquetType, value: number | bigint): Uint8Array {
   return bytes
 }
 
-function fileFooter(columns: readonly ParquetColumn[], groups: readonly WrittenGroup[], rows: number): Uint8Array {
+function fileFooter(
+  columns: readonly ParquetColumn[],
+  groups: readonly WrittenGroup[],
+  rows: number,
+  metadata: ReadonlyMap<string, string>,
+): Uint8Array {
   const thrift = createThriftWriter()
   thrift.i32(1, 2)
   thrift.structs(2, [null, ...columns], (column) => {
@@ -239,6 +263,12 @@ function fileFooter(columns: readonly ParquetColumn[], groups: readonly WrittenG
       group.chunks.reduce((sum, chunk) => sum + chunk.compressedBytes, 0),
     )
   })
+  if (metadata.size > 0) {
+    thrift.structs(5, [...metadata], ([key, value]) => {
+      thrift.text(1, key)
+      thrift.text(2, value)
+    })
+  }
   thrift.text(6, 'tidemark')
   // min/max count only when the order they were taken in is stated.
   thrift.structs(7, columns, () => thrift.struct(1, () => undefined))

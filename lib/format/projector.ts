@@ -47,6 +47,8 @@ export interface ProjectorOptions {
   readonly writerId: number
   readonly reader: string
   readonly fields: readonly string[]
+  /** Names of fields of the writer's schema that follow as further columns, as they were written. Default none. */
+  readonly written?: readonly string[]
   readonly eventTime: { readonly field: string; readonly unit: 'ms' | 's' | 'us' | 'iso' }
   /** Also fill `chunk.keys` and `chunk.headers`. */
   readonly envelope: boolean

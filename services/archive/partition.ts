@@ -12,13 +12,13 @@
 import { ACCEPTED, admit } from '#core/admission.ts'
 import { assert } from '#core/assert.ts'
 import { isAccepted } from '#core/barrier.ts'
-import { CHUNK_ROWS } from '#core/columns.ts'
-import type { DeadReason, DeadRecord } from '#core/outcome.ts'
+import { CHUNK_ROWS, type ColumnChunk } from '#core/columns.ts'
+import type { DeadRecord } from '#core/outcome.ts'
 import { newPartitionClock, openEpoch, type PartitionClock } from '#core/watermark.ts'
 import { allocateChunk, resetChunk } from '#format/avro-projector.ts'
 import { readBarrier } from '#format/barrier.ts'
 import { schemaIdOf } from '#format/confluent.ts'
-import type { Projector, RecordCursor } from '#format/projector.ts'
+import type { RecordCursor } from '#format/projector.ts'
 import { openBatch, type RawRecord, readHeader, readRecord } from '#format/record-batch.ts'
 import { archiveManifest } from '#io/archive-reader.ts'
 import { type Chain, readChain } from '#io/manifest.ts'
@@ -28,6 +28,7 @@ import type { ArchiveEntry } from '#schemas/archive.ts'
 import type { DeadLetters } from './dead-letters.ts'
 import { beginFile, type OpenFile, publishOpenFile } from './open-file.ts'
 import { headersJson } from './rows.ts'
+import type { Writer, Writers } from './writers.ts'
 
 /** When a file ends, besides barriers on demand. */
 export interface FilePolicy {
@@ -36,14 +37,6 @@ export interface FilePolicy {
   readonly bytes: number
   /** A file ends at the first barrier that arrived at least this long after its first record. */
   readonly intervalMs: number
-}
-
-/** The projectors of a stream by writer schema id, shared by its partitions. */
-export interface Projectors {
-  /** Expects no schema: stops at the first frame. */
-  readonly none: Projector
-  /** @throws OperatingError REGISTRY_UNREACHABLE: the partition waits */
-  find(schemaId: number): Promise<Projector | Extract<DeadReason, 'unknown-schema' | 'incompatible-schema'>>
 }
 
 /** One partition's archiver. Calls must not overlap. */
@@ -69,6 +62,11 @@ export interface PartitionArchiver {
   discard(): Promise<void>
 }
 
+/**
+ * Columns that keep what writers of one file know beyond the stream's fields, unless one writer needs more: about 50 MB of
+ * pages under construction.
+ */
+const KEPT_COLUMNS = 256
 /** Chunks after which the event loop gets a turn: about 10 ms. */
 const CHUNKS_PER_TURN = 8
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
@@ -80,18 +78,20 @@ export async function openPartition(deps: {
   partition: number
   start: number
   incarnation: string | null
-  projectors: Projectors
+  writers: Writers
   letters: DeadLetters
   policy: FilePolicy
   onEntry: (entry: ArchiveEntry) => void
 }): Promise<PartitionArchiver> {
-  const { lake, stream, partition, letters, policy, projectors } = deps
+  const { lake, stream, partition, letters, policy, writers } = deps
   const prefix = archiveManifest(stream.name, partition)
-  const chunk = allocateChunk(stream.fields, true)
+  const chunks = new Map<Writer, ColumnChunk>()
+  const common = allocateChunk(stream.fields, true)
   const dead: DeadRecord[] = []
   const verdicts = new Uint8Array(CHUNK_ROWS)
   const watermarks = new Float64Array(CHUNK_ROWS)
-  let projector = projectors.none
+  let writer = writers.none
+  let chunk = common
   let chain: Chain<ArchiveEntry> = await readChain<ArchiveEntry>(lake, prefix)
   let clock: PartitionClock = clockAt(chain.entries, deps.start)
   let next = chain.entries.at(-1)?.next_offset ?? deps.start
@@ -127,7 +127,7 @@ export async function openPartition(deps: {
     await fill(chunk.offsets[from]!, arrivalMs)
     const into = await openFile(arrivalMs)
     const accepted = verdicts[from] === ACCEPTED
-    await into.rows.events(accepted ? 'event' : 'quarantined', chunk, { from, until, watermarks }, clock.epoch)
+    await into.rows.events(accepted ? 'event' : 'quarantined', writer, chunk, { from, until, watermarks }, clock.epoch)
     next = chunk.offsets[until - 1]! + 1
     if (accepted) return into.noteEvents(chunk.eventTimes, from, until)
     into.quarantined += until - from
@@ -202,11 +202,20 @@ export async function openPartition(deps: {
     if (barrier.demand || arrivalMs - into.openedMs >= policy.intervalMs) await closeFile()
   }
 
+  /** Writers with columns of their own have a chunk of their own. */
+  const chunkOf = (of: Writer): ColumnChunk => {
+    if (of.projector.columns.length === common.columns.length) return common
+    let own = chunks.get(of)
+    if (own === undefined) chunks.set(of, (own = allocateChunk(of.projector.columns, true)))
+    return own
+  }
+
   /** The next record has another writer schema. */
   const switchSchema = async (cursor: RecordCursor): Promise<void> => {
-    const found = await projectors.find(cursor.schemaId)
+    const found = await writers.find(cursor.schemaId)
     if (typeof found !== 'string') {
-      projector = found
+      writer = found
+      chunk = chunkOf(found)
       return
     }
     const record = readRecord(cursor)
@@ -225,7 +234,7 @@ export async function openPartition(deps: {
   const takeRecords = async (cursor: RecordCursor): Promise<void> => {
     for (let chunks = 1; ; chunks++) {
       const before = { ...cursor }
-      const stop = projector.project(cursor, chunk, dead)
+      const stop = writer.projector.project(cursor, chunk, dead)
       chunk.arrivalMs = cursor.arrivalMs
       await drain(before)
       if (stop === 'end') return
@@ -293,7 +302,7 @@ export async function openPartition(deps: {
         }
       }
       await fill(batch.lastOffset + 1, arrivalMs)
-      if (file !== null && (file.rows.count >= policy.rows || file.rows.encodedBytes >= policy.bytes)) await closeFile()
+      if (file !== null && isFull(file, policy)) await closeFile()
     },
     closeFile,
     async reset() {
@@ -309,6 +318,11 @@ export async function openPartition(deps: {
       file = null
     },
   }
+}
+
+function isFull({ rows }: OpenFile, policy: FilePolicy): boolean {
+  const { columns, widest } = rows.kept
+  return rows.count >= policy.rows || rows.encodedBytes >= policy.bytes || columns > Math.max(KEPT_COLUMNS, widest)
 }
 
 /** The records of a cursor at the wanted offsets, as copies; for what is rare. */

@@ -1,13 +1,15 @@
 /**
  * Rows of one archive file: what became of each offset, as columns of schemas/archive.ts. No object per event.
- * Every call appends to all columns, so that a row is whole or not there.
+ * Every call appends to all columns, so that a row is whole or not there. What a writer knows beyond the stream's fields gets
+ * columns with its first event: the file's columns are a function of its rows.
  */
 import { CHUNK_ROWS, type Column, type ColumnChunk, type ColumnKind, type ColumnSpec } from '#core/columns.ts'
 import type { DeadRecord } from '#core/outcome.ts'
 import type { ParquetColumn, ParquetType } from '#format/parquet-column.ts'
 import { type ByteSink, createParquetWriter, type ParquetWriter } from '#format/parquet-writer.ts'
 import type { RawRecord } from '#format/record-batch.ts'
-import type { ARCHIVE_COLUMNS } from '#schemas/archive.ts'
+import { type ARCHIVE_COLUMNS, type ArchiveWriter, WRITERS_KEY } from '#schemas/archive.ts'
+import type { Writer } from './writers.ts'
 
 /** Value of `_kind`. */
 export type RowKind = 'event' | 'quarantined' | 'barrier' | 'dead' | 'control'
@@ -48,19 +50,13 @@ const TYPES: Record<ColumnKind, ParquetType> = {
   bytes: 'bytes',
 }
 
-/** Columns of a stream's archive files: the archive's own, then the event's fields, all nullable. */
-export function archiveColumns(fields: readonly ColumnSpec[]): ParquetColumn[] {
-  return [
-    ...OWN,
-    ...fields.map(({ name, kind, precision, scale }) => ({
-      name,
-      type: TYPES[kind],
-      nullable: true,
-      precision,
-      scale,
-    })),
-  ]
-}
+const columnOf = ({ name, kind, precision, scale }: ColumnSpec): ParquetColumn => ({
+  name,
+  type: TYPES[kind],
+  nullable: true,
+  precision,
+  scale,
+})
 
 const utf8 = new TextEncoder()
 const text = new TextDecoder()
@@ -105,18 +101,32 @@ function readHeaderBlock(bytes: Uint8Array, from: number, until: number): RawRec
   return headers
 }
 
+/** A writer in a file: its id as `_schema_id` has it, and the file's columns for those of its projector. */
+interface WriterPlace {
+  readonly id: number
+  readonly cells: readonly number[]
+  readonly filled: ReadonlySet<number>
+}
+
 /** The rows of a file under construction. */
 export class ArchiveRows {
   readonly #writer: ParquetWriter
   readonly #partition: number
-  readonly #fields: number
+  /** Columns that every writer fills: the archive's own and the stream's fields. */
+  readonly #common: number
+  /** Names of the columns in small letters: DuckDB knows no others. */
+  readonly #names: string[]
+  readonly #writers = new Map<Writer, WriterPlace>()
+  #widest = 0
   readonly #scratch = new Float64Array(CHUNK_ROWS)
   readonly #flags = new Uint8Array(CHUNK_ROWS)
 
   constructor(options: { partition: number; fields: readonly ColumnSpec[]; sink: ByteSink }) {
-    this.#writer = createParquetWriter(archiveColumns(options.fields), options.sink)
+    const columns = [...OWN, ...options.fields.map(columnOf)]
+    this.#writer = createParquetWriter(columns, options.sink)
     this.#partition = options.partition
-    this.#fields = options.fields.length
+    this.#common = columns.length
+    this.#names = columns.map(({ name }) => name.toLowerCase())
   }
 
   get count(): number {
@@ -128,9 +138,15 @@ export class ArchiveRows {
     return this.#writer.encodedBytes
   }
 
-  /** Appends decoded rows [from, until) of a chunk (one kind, consecutive offsets); `watermarks` per row of the chunk. */
+  /** Columns that keep what the stream's fields do not, of all writers and of the widest one. */
+  get kept(): { readonly columns: number; readonly widest: number } {
+    return { columns: this.#writer.columns.length - this.#common, widest: this.#widest }
+  }
+
+  /** Appends decoded rows [from, until) of a writer's chunk (one kind, consecutive offsets); `watermarks` per row of the chunk. */
   async events(
     kind: 'event' | 'quarantined',
+    writer: Writer,
     chunk: ColumnChunk,
     rows: { from: number; until: number; watermarks: Float64Array },
     epoch: number,
@@ -153,7 +169,9 @@ export class ArchiveRows {
     const valid = Number.isFinite(watermarks[from]!) ? null : this.#flags
     if (valid !== null) for (let i = from; i < until; i++) valid[i] = Number.isFinite(watermarks[i]!) ? 1 : 0
     at[11]!.appendNumbers(watermarks, valid, from, until)
-    for (const [index, column] of chunk.columns.entries()) at[12 + index]!.appendColumn(column, from, until)
+    const { cells, filled } = this.#placeOf(writer, chunk.schemaId)
+    for (const [index, column] of chunk.columns.entries()) at[cells[index]!]!.appendColumn(column, from, until)
+    for (let other = this.#common; other < at.length; other++) if (!filled.has(other)) at[other]!.appendNulls(count)
     await this.#writer.endRows(count)
   }
 
@@ -184,9 +202,45 @@ export class ArchiveRows {
     }
   }
 
-  /** Writes what is left and the footer. */
+  /** Writes what is left and the footer, which tells where each writer's fields are. */
   finish(): Promise<void> {
-    return this.#writer.finish()
+    const writers = [...this.#writers].map(([{ schema, fields }, { id, cells }]): ArchiveWriter => {
+      const columns = fields.map((field) => this.#writer.columns[cells[field]!]!.spec.name)
+      return { id, schema, columns }
+    })
+    return this.#writer.finish(new Map([[WRITERS_KEY, JSON.stringify(writers)]]))
+  }
+
+  /** Where a writer's columns go in this file; makes those that are not there yet. */
+  #placeOf(writer: Writer, schemaId: number): WriterPlace {
+    const known = this.#writers.get(writer)
+    if (known !== undefined) return known
+    const fields = this.#common - OWN.length
+    const filled = new Set<number>()
+    const cells = writer.projector.columns.map((spec, index) => {
+      const cell = index < fields ? OWN.length + index : this.#columnFor(columnOf(spec), filled)
+      filled.add(cell)
+      return cell
+    })
+    this.#widest = Math.max(this.#widest, cells.length - fields)
+    const place = { id: schemaCell(schemaId), cells, filled }
+    this.#writers.set(writer, place)
+    return place
+  }
+
+  /** A kept column of that name and type which the writer does not fill already, or a new one under a name that is free. */
+  #columnFor(column: ParquetColumn, filled: ReadonlySet<number>): number {
+    for (let n = 1; ; n++) {
+      const name = n === 1 ? column.name : `${column.name}_${n}`
+      const at = this.#names.indexOf(name.toLowerCase())
+      if (at < 0) {
+        this.#names.push(name.toLowerCase())
+        return this.#writer.addColumn({ ...column, name })
+      }
+      const { type, precision, scale } = this.#writer.columns[at]!.spec
+      const isSame = type === column.type && precision === column.precision && scale === column.scale
+      if (at >= this.#common && isSame && !filled.has(at)) return at
+    }
   }
 
   #repeat(column: number, value: number, count: number): void {
@@ -243,7 +297,7 @@ export class ArchiveRows {
     at[10]!.appendNulls(1)
     if (Number.isFinite(row.watermark)) this.#repeat(11, row.watermark, 1)
     else at[11]!.appendNulls(1)
-    for (let index = 0; index < this.#fields; index++) at[12 + index]!.appendNulls(1)
+    for (let field = OWN.length; field < at.length; field++) at[field]!.appendNulls(1)
     await this.#writer.endRows(1)
   }
 }

@@ -18,8 +18,8 @@ import { deadTopic, eventsTopic, quarantineTopic } from '#schemas/topics.ts'
 import { createCoverage, type PartitionCoverage, type StreamCoverage } from './coverage.ts'
 import { createDeadLetters } from './dead-letters.ts'
 import { type FilePolicy, openPartition, type PartitionArchiver } from './partition.ts'
-import { createProjectors } from './projectors.ts'
 import { checkStillThere, describeStream, sweepOrphans } from './start-checks.ts'
+import { createWriters } from './writers.ts'
 
 /** What the service needs. Each stream is archived by one process at a time; a second one loses every race and does no harm. */
 export interface ArchiveDeps {
@@ -199,7 +199,7 @@ class StreamRun {
     const schemaId = await registry.register(`${deadTopic(name)}-value`, schema)
     await registry.register(`${quarantineTopic(name)}-value`, schema)
     const codec = createDeadLetterCodec(schema)
-    const projectors = createProjectors(stream, registry)
+    const writers = createWriters(stream, registry)
     const described = await describeStream(log, name)
     this.#incarnation = described.incarnation
     const open = async (partition: number, start: number): Promise<PartitionArchiver> => {
@@ -208,7 +208,7 @@ class StreamRun {
         stream,
         partition,
         start,
-        projectors,
+        writers,
         incarnation: described.incarnation,
         policy: this.#policy,
         letters: createDeadLetters({ log, clock, codec, schemaId, stream: name, partition }),
