@@ -220,6 +220,7 @@ function kafkaProperties(port: number, controllerPort: number, data: string): st
     'auto.create.topics.enable': false,
     'message.max.bytes': 8 * 1024 * 1024,
     'log.cleaner.dedupe.buffer.size': 8 * 1024 * 1024,
+    'log.cleaner.backoff.ms': 1_000,
   }
   return Object.entries(settings)
     .map(([name, value]) => `${name}=${value}\n`)
