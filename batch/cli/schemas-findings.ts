@@ -179,7 +179,7 @@ function adviceFor(
         : `Keep to the branches of ${old}, or put what is new into a field of its own, with a default.`
     case 'TYPE_MISMATCH':
       if (isObject(place?.reader) && isObject(place.writer) && place.reader['type'] === place.writer['type'])
-        return 'Keep the logical type, its precision and scale: other ones read other values out of the same bytes; or add a field of the new type, with a default, beside this one.'
+        return 'Keep the logical type and its scale, and let a precision only grow: anything else reads other values out of the same bytes; or add a field of the new type, with a default, beside this one.'
       return isMineReading
         ? 'Keep the type, or widen it as Avro promotes (int → long → float → double, string ↔ bytes); or add a field of the new type, with a default, beside this one.'
         : `Keep the type: readers with ${old} cannot read another; or add a field of the new type beside this one.`

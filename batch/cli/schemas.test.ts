@@ -214,7 +214,7 @@ describe('tidemark schemas', () => {
       [2, '"aliases": ["a"]'],
       [3, 'widen it'],
       [4, 'Keep the size'],
-      [5, 'precision and scale'],
+      [5, 'let a precision only grow'],
       [6, 'has a branch of this name'],
     ] as const)
       expect(found[at]!.advice).toContain(words)
