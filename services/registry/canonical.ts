@@ -82,7 +82,10 @@ export function canonicalize(
     return { ...contract, node: parsed.node, identity: identityOf(contract) }
   } catch (error) {
     if (!(error instanceof SchemaProblem || error instanceof ReferenceProblem)) throw error
-    throw refusals.invalidSchema(show(subject, request), showReferences(request), schemaType, error.message)
+    throw refusals.invalidSchema(show(subject, request), showReferences(request), schemaType, {
+      reason: error.message,
+      absent: error instanceof ReferenceProblem,
+    })
   }
 }
 

@@ -2,6 +2,7 @@
  * References of schemas to versions of other subjects: each names a subject of the same context (or says which) and a version, -1
  * for its latest. Soft deleted versions resolve too: what was once registered stays readable. Source: AbstractSchemaProvider.
  */
+import { LIMITS } from '#core/limits.ts'
 import type { Reference } from './contract.ts'
 import { relatedSubject } from './naming.ts'
 import type { SchemaVersion } from './records.ts'
@@ -9,6 +10,8 @@ import type { SchemaVersion } from './records.ts'
 /** Schemas that one schema may refer to, over all steps. */
 const REFERENCES_MAX = 100
 const STEPS_MAX = 64
+/** Characters of their texts altogether. */
+const TEXTS_MAX = 8 * LIMITS.schemaBytes
 
 /** Why references cannot be resolved. */
 export class ReferenceProblem extends Error {
@@ -39,6 +42,7 @@ export function resolveReferences(
   find: FindVersion,
 ): Resolved {
   const texts: string[] = []
+  let chars = 0
   const visited = new Set<string>()
 
   function visit(parent: string, list: readonly (Reference | null)[], step: number): Reference[] {
@@ -58,6 +62,8 @@ export function resolveReferences(
         visited.add(name)
         if (visited.size > REFERENCES_MAX) throw new ReferenceProblem(`more than ${REFERENCES_MAX} referenced schemas`)
         visit(target, found.references as readonly Reference[], step + 1)
+        chars += found.schema.length
+        if (chars > TEXTS_MAX) throw new ReferenceProblem(`referenced schemas are larger than ${TEXTS_MAX} characters`)
         texts.push(found.schema)
       }
       return { name, subject: reference.subject, version: found.version }

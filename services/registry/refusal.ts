@@ -10,10 +10,13 @@ export class RegistryRefusal extends Error {
   readonly errorCode: number
   /** HTTP status. */
   readonly status: number
-  constructor(errorCode: number, message: string) {
+  /** It says that something is not there, which another process may have put into the log by now. */
+  readonly absent: boolean
+  constructor(errorCode: number, message: string, { absent = false }: { absent?: boolean } = {}) {
     super(message)
     this.errorCode = errorCode
     this.status = errorCode >= 10_000 ? Math.floor(errorCode / 100) : errorCode
+    this.absent = absent || this.status === 404
   }
 }
 
@@ -59,10 +62,16 @@ export const refusals = {
     ),
   emptySchema: () => new RegistryRefusal(42201, 'Empty schema'),
   /** `entity` is the schema as Confluent prints it, `references` its references. */
-  invalidSchema: (entity: string, references: string, schemaType: string, reason: string) =>
+  invalidSchema: (
+    entity: string,
+    references: string,
+    schemaType: string,
+    { reason, absent }: { reason: string; absent: boolean },
+  ) =>
     new RegistryRefusal(
       42201,
       `Invalid schema ${entity} with refs ${references} of type ${schemaType}, details: ${reason}`,
+      { absent },
     ),
   invalidSchemaType: (schemaType: string) => new RegistryRefusal(42201, `Invalid schema type ${schemaType}`),
   versionNotNext: () => new RegistryRefusal(42201, 'Version is not one more than previous version'),

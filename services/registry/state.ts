@@ -17,7 +17,7 @@ import type { SchemaTable } from './table.ts'
 export interface RegistryState {
   /** What the log says, as far as it was read; only to look at. */
   readonly table: SchemaTable
-  /** Answers from the table; a refusal with 404 is given only about the log's present end. */
+  /** Answers from the table; that something is not there is said only about the log's present end. */
   query<T>(question: (table: SchemaTable) => T): Promise<T>
   /** Makes a decision on the newest table so. */
   command<T>(decide: (table: SchemaTable) => Decision<T>): Promise<T>
@@ -49,7 +49,7 @@ export async function openRegistryState(deps: {
     try {
       return question(table)
     } catch (error) {
-      if (!(error instanceof RegistryRefusal) || error.status !== 404) throw error
+      if (!saysAbsent(error)) throw error
     }
     await store.refresh()
     return question(table)
@@ -60,9 +60,14 @@ export async function openRegistryState(deps: {
     query,
     command: (decide) => store.write(decide),
     async register(subject, request, options) {
-      // What stands is answered without a look at the log: producers ask for it at every start.
-      const known = registered(table, subject, request, options)
-      return known ?? store.write(() => register(table, subject, request, options))
+      try {
+        // What stands is answered without a look at the log: producers ask for it at every start.
+        const known = registered(table, subject, request, options)
+        if (known !== null) return known
+      } catch (error) {
+        if (!saysAbsent(error)) throw error
+      }
+      return store.write(() => register(table, subject, request, options))
     },
     holders: (id, hint = null) =>
       query(() => {
@@ -75,3 +80,5 @@ export async function openRegistryState(deps: {
     close: () => store.close(),
   }
 }
+
+const saysAbsent = (error: unknown): boolean => error instanceof RegistryRefusal && error.absent
