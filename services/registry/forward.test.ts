@@ -129,12 +129,18 @@ describe('forwarding', () => {
     const [first, second] = [await start(), await start()]
     expect([first.leader()?.self, second.leader()?.self]).toEqual([true, false])
     const schema = JSON.stringify({ type: 'enum', name: 'A', symbols: ['A'] })
-    expect(await ask(second.url, 'POST', '/subjects/s/versions', { schema })).toMatchObject({ status: 200, body: { id: 1 } })
+    expect(await ask(second.url, 'POST', '/subjects/s/versions', { schema })).toMatchObject({
+      status: 200,
+      body: { id: 1 },
+    })
     expect(await ask(second.url, 'GET', '/subjects/s/versions')).toEqual({ status: 200, body: [1] })
     expect(await ask(second.url, 'PUT', '/config/s', { compatibility: 'FULL' })).toMatchObject({ status: 200 })
     expect(await ask(second.url, 'GET', '/config/s')).toMatchObject({ body: { compatibilityLevel: 'FULL' } })
     await first.close()
-    expect(await ask(second.url, 'POST', '/subjects/t/versions', { schema })).toMatchObject({ status: 200, body: { id: 1 } })
+    expect(await ask(second.url, 'POST', '/subjects/t/versions', { schema })).toMatchObject({
+      status: 200,
+      body: { id: 1 },
+    })
   })
 
   it('[R3] a key is asked for where the request comes in, and goes along to the writer', async () => {
@@ -280,6 +286,20 @@ describe('forwarding', () => {
     const before = seen.length
     expect(await ask(url, 'DELETE', '/subjects/s')).toMatchObject({ status: 500, body: { error_code: 50003 } })
     expect(seen.length).toBe(before + 1)
+  })
+
+  it('[D1] a writer that does not answer: when another one leads, the registration goes there', async () => {
+    const { url: hanging, seen } = await writer(() => undefined)
+    const { url: next } = await writer((_request, response) => response.end('{"id":4}'))
+    const leadership = new SetLeadership()
+    leadership.now = { url: hanging, self: false }
+    const { url } = await follower(leadership, 50)
+    const answer = ask(url, 'POST', '/subjects/s/versions', {}, { 'content-type': 'application/json' })
+    while (seen.length === 0) await systemClock.sleep(1)
+    // Longer than the patience for a leader that is not there: this one is, as far as is known.
+    await systemClock.sleep(100)
+    leadership.now = { url: next, self: false }
+    expect(await answer).toEqual({ status: 200, body: { id: 4 } })
   })
 
   it('[D1] one that says that it does not lead is asked again until somebody does', async () => {

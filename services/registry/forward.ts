@@ -35,8 +35,8 @@ const FORWARDED = 'x-forward'
 const PATIENCE_MS = 12_000
 /** How long an instance that was handed a write waits to learn that it is the writer. */
 const OWN_PATIENCE_MS = 2_000
-/** Time for one attempt, and between attempts while the writer stays the same. */
-const SEND_MS = 10_000
+/** Time for one attempt while the writer stays the same (Confluent's), and between attempts and looks at who writes. */
+const SEND_MS = 60_000
 const AGAIN_MS = 250
 /** Belong to one connection, or are made anew. */
 const NOT_FORWARDED = new Set(
@@ -79,18 +79,21 @@ export function forwardWrites(app: FastifyInstance, options: ForwardOptions): vo
     if (request.is404 || !isWrite(request.method, route)) return undefined
     const words = wordsOf(request.method, route)
     const isForwarded = request.headers[FORWARDED] !== undefined
-    const deadline = clock.monotonic() + (isForwarded ? Math.min(OWN_PATIENCE_MS, patienceMs) : patienceMs)
+    const ownPatienceMs = isForwarded ? Math.min(OWN_PATIENCE_MS, patienceMs) : patienceMs
+    let deadline = clock.monotonic() + ownPatienceMs
     for (let hasFailed = false; ; ) {
       const leader = leadership()?.leader() ?? null
       if (leader?.self === true) return undefined
       if (leader !== null && !isForwarded) {
-        const sent = await send(request, leader.url)
+        const sent = await sendWhileLeading(request, leader.url)
         if (!('error' in sent)) {
           if (!saysNotLeader(sent)) return relay(reply, sent)
         } else {
           logger.warn({ leader: leader.url, err: sent.error }, 'a write could not be handed to the writer')
           if (!sent.mayRepeat) throw new RegistryRefusal(50003, words.forwarding)
           hasFailed = true
+          // It waited at a writer that is none any more: patience begins anew for the next one.
+          if (leadership()?.leader()?.url !== leader.url) deadline = clock.monotonic() + ownPatienceMs
         }
       }
       const leftMs = deadline - clock.monotonic()
@@ -101,6 +104,21 @@ export function forwardWrites(app: FastifyInstance, options: ForwardOptions): vo
       await (leadership()?.changed(waitMs) ?? clock.sleep(waitMs))
     }
   })
+
+  /** Sends, and gives up when another one leads: a writer that was paused does not answer for long. */
+  async function sendWhileLeading(request: FastifyRequest, url: string): ReturnType<typeof send> {
+    const ending = new AbortController()
+    let isOpen = true
+    const sending = send(request, url, AbortSignal.any([ending.signal, AbortSignal.timeout(SEND_MS)])).finally(() => {
+      isOpen = false
+    })
+    while (isOpen) {
+      await Promise.race([sending, leadership()?.changed(AGAIN_MS) ?? clock.sleep(AGAIN_MS)])
+      const now = leadership()?.leader() ?? null
+      if (now !== null && now.url !== url) ending.abort()
+    }
+    return sending
+  }
 
   async function relay(reply: FastifyReply, { status, headers, body }: Answer): Promise<FastifyReply> {
     if (status < 300) {
@@ -122,6 +140,7 @@ const saysNotLeader = ({ status, body }: Answer): boolean => status === 500 && b
 async function send(
   request: FastifyRequest,
   url: string,
+  signal: AbortSignal,
 ): Promise<Answer | { readonly error: unknown; readonly mayRepeat: boolean }> {
   const headers = new Headers()
   for (const [name, value] of Object.entries(request.headers)) {
@@ -132,7 +151,6 @@ async function send(
   const { method } = request
   const body = request.body === undefined ? {} : { body: JSON.stringify(request.body) }
   try {
-    const signal = AbortSignal.timeout(SEND_MS)
     const response = await fetch(url + request.url, { method, headers, signal, redirect: 'error', ...body })
     return { status: response.status, headers: response.headers, body: Buffer.from(await response.arrayBuffer()) }
   } catch (error) {
