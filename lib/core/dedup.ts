@@ -83,107 +83,78 @@ export function createDedupRing(options: {
   idsMax: number
 }): DedupRing {
   const width = options.kind === 'int64' ? 2 : 4
-  /** A slot: the words of the id, then epoch + 1 (ids stay below 2^31); 0 = free. Side by side, so that a look costs one cache line. */
-  const stride = width + 1
   let capacity = CAPACITY_MIN
   let scale = capacity / TWO_32
-  let table = new Int32Array(capacity * stride)
+  let keys = new Int32Array(capacity * width)
+  let epochs = new Int32Array(capacity) // epoch + 1 (ids stay below 2^31); 0 = free
   let size = 0
-  /** A chunk's ids and where each is looked for first. */
-  let ids = new Int32Array(0)
-  let homes = new Int32Array(0)
 
   /** Where an id is looked for first: its hash scaled to the capacity, so the order of hashes is the order of slots. */
   const homeOf = (k0: number, k1: number, k2: number, k3: number): number =>
-    Math.floor((fmix(k0 ^ Math.imul(k1, 0x9e3779b1) ^ k2 ^ Math.imul(k3, 0x85ebca6b)) >>> 0) * scale) * stride
-  /** Place of an id in the table, or of the free slot it belongs into, looking from `at` on. */
-  const find = (from: Int32Array, word: number, at: number): number => {
-    const end = table.length
+    Math.floor((fmix(k0 ^ Math.imul(k1, 0x9e3779b1) ^ k2 ^ Math.imul(k3, 0x85ebca6b)) >>> 0) * scale)
+  const slotOf = (k0: number, k1: number, k2: number, k3: number): number => {
+    const end = capacity
+    let slot = homeOf(k0, k1, k2, k3)
     if (width === 2) {
-      const [k0, k1] = [from[word]!, from[word + 1]!]
-      while (table[at + 2] !== 0 && (table[at] !== k0 || table[at + 1] !== k1)) {
-        at += 3
-        if (at === end) at = 0
+      while (epochs[slot] !== 0 && (keys[slot * 2] !== k0 || keys[slot * 2 + 1] !== k1)) if (++slot === end) slot = 0
+    } else {
+      while (
+        epochs[slot] !== 0 &&
+        (keys[slot * 4] !== k0 || keys[slot * 4 + 1] !== k1 || keys[slot * 4 + 2] !== k2 || keys[slot * 4 + 3] !== k3)
+      ) {
+        if (++slot === end) slot = 0
       }
-      return at
     }
-    const [k0, k1, k2, k3] = [from[word]!, from[word + 1]!, from[word + 2]!, from[word + 3]!]
-    while (
-      table[at + 4] !== 0 &&
-      (table[at] !== k0 || table[at + 1] !== k1 || table[at + 2] !== k2 || table[at + 3] !== k3)
-    ) {
-      at += 5
-      if (at === end) at = 0
-    }
-    return at
+    return slot
   }
-  const homeIn = (from: Int32Array, word: number): number =>
-    width === 2
-      ? homeOf(from[word]!, from[word + 1]!, 0, 0)
-      : homeOf(from[word]!, from[word + 1]!, from[word + 2]!, from[word + 3]!)
-  const put = (at: number, from: Int32Array, word: number, epoch: number): void => {
-    for (let w = 0; w < width; w++) table[at + w] = from[word + w]!
-    table[at + width] = epoch + 1
+  const put = (slot: number, k0: number, k1: number, k2: number, k3: number, epoch: number): void => {
+    keys[slot * width] = k0
+    keys[slot * width + 1] = k1
+    if (width === 4) {
+      keys[slot * 4 + 2] = k2
+      keys[slot * 4 + 3] = k3
+    }
+    epochs[slot] = epoch + 1
   }
   /**
    * Rebuilds the table with only the ids of epochs > oldest and room for `more`, filled to LOAD_REBUILT. Old slots are in the order
    * of hashes, and so are the new ones: the pass writes as sequentially as it reads.
    */
-  const rebuild = (oldest: number, more: number): void => {
-    const old = table
+  const rebuild = (oldest: number, more = 0): void => {
+    const [oldKeys, oldEpochs, oldCapacity] = [keys, epochs, capacity]
     // A free slot is older than anything, also while epochs are younger than the horizon.
     const free = Math.max(0, oldest + 1)
     let kept = 0
-    for (let at = width; at < old.length; at += stride) if (old[at]! > free) kept++
+    for (let slot = 0; slot < oldCapacity; slot++) if (oldEpochs[slot]! > free) kept++
     capacity = Math.max(CAPACITY_MIN, Math.ceil((kept + more) / LOAD_REBUILT))
     scale = capacity / TWO_32
-    table = new Int32Array(capacity * stride)
-    for (let at = 0; at < old.length; at += stride) {
-      const stamp = old[at + width]!
-      if (stamp > free) put(find(old, at, homeIn(old, at)), old, at, stamp - 1)
+    keys = new Int32Array(capacity * width)
+    epochs = new Int32Array(capacity)
+    for (let slot = 0; slot < oldCapacity; slot++) {
+      const stamp = oldEpochs[slot]!
+      if (stamp <= free) continue
+      const at = slot * width
+      const [k0, k1] = [oldKeys[at]!, oldKeys[at + 1]!]
+      const [k2, k3] = width === 4 ? [oldKeys[at + 2]!, oldKeys[at + 3]!] : [0, 0]
+      put(slotOf(k0, k1, k2, k3), k0, k1, k2, k3, stamp - 1)
     }
     size = kept
   }
-  /** Makes room for `more` ids, without those that no event of `epoch` or later can meet. */
-  const makeRoom = (more: number, epoch: number): void => {
-    if (size + more <= capacity * LOAD_MAX && size <= options.idsMax) return
-    rebuild(epoch - options.horizonEpochs, more)
-    if (size > options.idsMax) throw new RangeError(`DEDUP_LIMIT more than ${options.idsMax} ids within the horizon`)
-  }
-  /**
-   * Reads the chunk's ids and touches the slot of each. Nothing waits for what is touched, so the misses of many slots overlap;
-   * looked for one after another, each would cost the way to memory: three times the time at a million ids.
-   */
-  const touch = (chunk: ColumnChunk, id: Column, verdicts: Uint8Array): void => {
-    if (homes.length <= chunk.count) {
-      homes = new Int32Array(chunk.count + 1)
-      ids = new Int32Array(chunk.count * width)
+  /** Notes an occurrence; true when an earlier one lies within the horizon. */
+  const occurred = (k0: number, k1: number, k2: number, k3: number, epoch: number): boolean => {
+    const slot = slotOf(k0, k1, k2, k3)
+    const before = epochs[slot]! - 1
+    if (before >= 0) {
+      epochs[slot] = epoch + 1
+      return before > epoch - options.horizonEpochs
     }
-    let touched = 0
-    for (let i = 0; i < chunk.count; i++) {
-      if (verdicts[i] !== ACCEPTED || (id.valid !== null && id.valid[i] === 0)) {
-        homes[i] = -1
-        continue
-      }
-      const word = i * width
-      if (width === 4) {
-        identify(id.bytes, id.from[i]!, id.until[i]!)
-        ids.set(words, word)
-      } else if (id.wide !== null) {
-        const value = id.wide[i]!
-        ids[word] = Number(BigInt.asIntN(32, value))
-        ids[word + 1] = Number(BigInt.asIntN(32, value >> 32n))
-      } else {
-        const value = id.f64[i]!
-        ids[word] = value | 0
-        ids[word + 1] = Math.floor(value / TWO_32) | 0
-      }
-      const home = homeIn(ids, word)
-      homes[i] = home
-      touched ^= table[home + width]!
+    put(slot, k0, k1, k2, k3, epoch)
+    size++
+    if (size > capacity * LOAD_MAX) {
+      rebuild(epoch - options.horizonEpochs)
+      if (size > options.idsMax) throw new RangeError(`DEDUP_LIMIT more than ${options.idsMax} ids within the horizon`)
     }
-    // Kept, so that the reads are not compiled away.
-    homes[homes.length - 1] = touched
+    return false
   }
 
   return {
@@ -191,28 +162,28 @@ export function createDedupRing(options: {
       return size
     },
     get bytes() {
-      return table.byteLength
+      return keys.byteLength + epochs.byteLength
     },
     mark(chunk, id, epoch, verdicts) {
       assert((id.spec.kind === 'string') === (width === 4), 'the id column has the kind of the ring')
-      makeRoom(chunk.count, epoch)
-      touch(chunk, id, verdicts)
-      const oldest = epoch - options.horizonEpochs
       let duplicates = 0
       for (let i = 0; i < chunk.count; i++) {
-        const home = homes[i]!
-        if (home < 0) continue
-        const at = find(ids, i * width, home)
-        const before = table[at + width]! - 1
-        if (before < 0) {
-          put(at, ids, i * width, epoch)
-          size++
-          continue
+        if (verdicts[i] !== ACCEPTED || (id.valid !== null && id.valid[i] === 0)) continue
+        let seen: boolean
+        if (width === 4) {
+          identify(id.bytes, id.from[i]!, id.until[i]!)
+          seen = occurred(words[0]!, words[1]!, words[2]!, words[3]!, epoch)
+        } else if (id.wide !== null) {
+          const value = id.wide[i]!
+          seen = occurred(Number(BigInt.asIntN(32, value)), Number(BigInt.asIntN(32, value >> 32n)), 0, 0, epoch)
+        } else {
+          const value = id.f64[i]!
+          seen = occurred(value | 0, Math.floor(value / 4_294_967_296) | 0, 0, 0, epoch)
         }
-        table[at + width] = epoch + 1
-        if (before <= oldest) continue
-        verdicts[i] = DUPLICATE
-        duplicates++
+        if (seen) {
+          verdicts[i] = DUPLICATE
+          duplicates++
+        }
       }
       return duplicates
     },
@@ -221,27 +192,29 @@ export function createDedupRing(options: {
       if (size < 4096) return
       const oldest = epoch - options.horizonEpochs
       let stale = 0
-      for (let at = width; at < table.length; at += stride) if (table[at]! !== 0 && table[at]! - 1 <= oldest) stale++
-      if (stale * 4 > size) rebuild(oldest, 0)
+      for (let slot = 0; slot < capacity; slot++) if (epochs[slot]! !== 0 && epochs[slot]! - 1 <= oldest) stale++
+      if (stale * 4 > size) rebuild(oldest)
     },
     segment(epoch) {
       let found = 0
-      for (let at = width; at < table.length; at += stride) if (table[at] === epoch + 1) found++
+      for (let slot = 0; slot < capacity; slot++) if (epochs[slot] === epoch + 1) found++
       const segment = new Int32Array(found * width)
-      let to = 0
-      for (let at = 0; at < table.length; at += stride) {
-        if (table[at + width] !== epoch + 1) continue
-        for (let w = 0; w < width; w++) segment[to++] = table[at + w]!
+      let at = 0
+      for (let slot = 0; slot < capacity; slot++) {
+        if (epochs[slot] !== epoch + 1) continue
+        for (let w = 0; w < width; w++) segment[at++] = keys[slot * width + w]!
       }
       return segment
     },
     restore(epoch, segment) {
       const more = segment.length / width
       if (size + more > capacity * LOAD_MAX) rebuild(Number.NEGATIVE_INFINITY, more)
-      for (let word = 0; word < segment.length; word += width) {
-        const at = find(segment, word, homeIn(segment, word))
-        if (table[at + width] === 0) size++
-        put(at, segment, word, epoch)
+      for (let at = 0; at < segment.length; at += width) {
+        const [k0, k1] = [segment[at]!, segment[at + 1]!]
+        const [k2, k3] = width === 4 ? [segment[at + 2]!, segment[at + 3]!] : [0, 0]
+        const slot = slotOf(k0, k1, k2, k3)
+        if (epochs[slot] === 0) size++
+        put(slot, k0, k1, k2, k3, epoch)
       }
     },
   }
