@@ -1,6 +1,8 @@
 /** References across subjects over HTTP: resolved, part of what a schema is, kept from deletion, known to who asks. */
 import { describe, expect, it } from 'vitest'
-import { ok, record, refused, type Served, serve as serveBy } from '#testkit/registry-served.ts'
+import { systemClock } from '#io/clock.ts'
+import type { EventLog } from '#io/ports.ts'
+import { memoryLog, ok, record, refused, type Served, serve as serveBy } from '#testkit/registry-served.ts'
 import { startRegistry } from './start.ts'
 
 const serve = (): Promise<Served> => serveBy(startRegistry)
@@ -75,6 +77,33 @@ describe('references', () => {
     expect(await ask('DELETE', '/subjects/item')).toEqual(ok([1]))
     expect(await ask('DELETE', '/subjects/money')).toEqual(ok([1]))
     expect(await ask('GET', '/schemas/ids/3')).toMatchObject(ok({ schema: JSON.stringify(ORDER), deleted: true }))
+  })
+
+  it('[R3] what another registry has just written may be referred to at once', async () => {
+    const log = memoryLog()
+    // Nothing comes by following the log: whoever waits at it is told nothing.
+    const deaf: EventLog = {
+      ...log,
+      open: async (...place) => {
+        const reader = await log.open(...place)
+        const poll: typeof reader.poll = async (options) => {
+          if (options.maxWaitMs < 1_000) return reader.poll(options)
+          await systemClock.sleep(options.maxWaitMs)
+          return []
+        }
+        return { poll, close: () => reader.close() }
+      },
+    }
+    const { register, ask } = await serveBy(startRegistry, deaf)
+    const other = await serveBy(startRegistry, log)
+    for (let i = 1; i <= 2; i++) {
+      await other.register(`money${i}`, { ...MONEY, name: `Money${i}` })
+      const item = { ...ITEM, name: `Item${i}`, fields: [{ name: 'price', type: `m.Money${i}` }] }
+      const body = { schema: JSON.stringify(item), ...to(`money${i}`, `m.Money${i}`) }
+      const check = () => ask('POST', `/compatibility/subjects/item${i}/versions`, body)
+      if (i === 1) expect(await check()).toEqual(ok({ is_compatible: true }))
+      expect((await register(`item${i}`, item, to(`money${i}`, `m.Money${i}`))).status).toBe(200)
+    }
   })
 
   it('[R2] compatibility reads through references, of the old and of the new schema', async () => {
