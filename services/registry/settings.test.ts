@@ -54,13 +54,17 @@ describe('settings', () => {
 
   it('[R1] normalize, asked for or set, gives one schema for texts that mean the same', async () => {
     const { ask, register } = await serve()
-    const plain = { type: 'record', name: 'R', fields: [{ name: 'x', type: { type: 'int' }, p: 1, aliases: [] }] }
-    const other = { type: 'record', name: 'R', fields: [{ p: 1, name: 'x', type: 'int' }] }
+    const plain = { type: 'record', name: 'R', fields: [{ name: 'x', type: 'int', q: 1, p: { z: 1, y: 2 } }] }
+    const other = { type: 'record', name: 'R', fields: [{ name: 'x', type: 'int', p: { y: 2, z: 1 }, q: 1 }] }
     expect(await register('a', plain, {}, '?normalize=true')).toMatchObject(ok({ id: 1 }))
     expect(await register('a', other, {}, '?normalize=true')).toMatchObject(ok({ id: 1 }))
     await ask('PUT', '/config/b', { normalize: true })
     expect(await register('b', other)).toMatchObject(ok({ id: 1 }))
     expect(await ask('POST', '/subjects/b', { schema: JSON.stringify(plain) })).toMatchObject(ok({ id: 1 }))
+    expect(await ask('POST', '/subjects/a', { schema: JSON.stringify(plain) })).toEqual(
+      refused(40403, 'Schema not found'),
+    )
+    expect(await register('c', plain)).toMatchObject(ok({ id: 2 }))
   })
 
   it('[R1] an alias stands for its subject, one step far', async () => {
