@@ -4,7 +4,7 @@
  * and answer, and cut off from Kafka; the topic printed by the JVM's console consumer and written to by a stock producer.
  */
 import { readFileSync } from 'node:fs'
-import { mkdtemp } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -281,12 +281,14 @@ describe.skipIf(missing !== null)(`registries on one Kafka${missing === null ? '
 
   /** A registry as a process of its own; it ends with the test. */
   async function startProcess(env: Readonly<Record<string, string>> = {}) {
+    const directory = await mkdtemp(path.join(tmpdir(), 'tidemark-registry-'))
+    closers.push(() => rm(directory, { recursive: true, force: true }))
     const child = new PlatformProcess({
       args: ['platform/service.ts', 'registry'],
       env: {
         TIDEMARK_KAFKA_BROKERS: kafka.brokers,
         TIDEMARK_REGISTRY_PORT: '0',
-        TIDEMARK_DATA_DIR: await mkdtemp(path.join(tmpdir(), 'tidemark-registry-')),
+        TIDEMARK_DATA_DIR: directory,
         TIDEMARK_LOG_LEVEL: 'fatal',
         ...env,
       },
