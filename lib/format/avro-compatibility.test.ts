@@ -400,6 +400,33 @@ describe('parseAvro', () => {
     expect(parseAvro('{"type":"int","x":[{"a":1},{"a":"a:","b":"{\\"a\\":1"}]}').kind).toBe('int')
   })
 
+  it('[R1] comments are white space, as for the JVM; in strings they are text', () => {
+    const commented =
+      '/* licence: "x" */ {"type": // a record\n"record","name":"R" /**/,"doc":"// no /* comment */","fields":[]}// end'
+    expect(printAvro(parseAvro(commented))).toBe('{"type":"record","name":"R","doc":"// no /* comment */","fields":[]}')
+    for (const broken of [
+      '"int" /* open',
+      '"int" /',
+      '/',
+      '/*/ "int"',
+      '"in" /**/ "t"',
+      '{"a"/**/:1,"type":"int","a":2}',
+    ])
+      expect(() => parseAvro(broken), broken).toThrow(SchemaProblem)
+  })
+
+  it('[R1] a number keeps its source when a double would not', () => {
+    for (const number of ['0', '-1', '999999999999999', '1000000000000000', '9007199254740993', '-9223372036854775808'])
+      expect(printAvro(parseAvro(`{"type":"int","x":[${number},"${number}"]}`))).toBe(
+        `{"type":"int","x":[${number},"${number}"]}`,
+      )
+    expect(printAvro(parseAvro('{"type":"int","x":[-0,1.0,1E2,-0.0,1e-7]}'))).toBe(
+      '{"type":"int","x":[0,1.0,100.0,-0.0,1.0E-7]}',
+    )
+    for (const broken of ['01', '1.', '.5', '+1', '1e', '--1', '1-', '0x1'])
+      expect(() => parseAvro(`{"type":"int","x":${broken}}`), broken).toThrow(/not JSON/)
+  })
+
   it('[R1] nesting of 20,000 levels is refused and overflows nothing', () => {
     const wrap = (open: string, middle: string, close: string) => open.repeat(20_000) + middle + close.repeat(20_000)
     for (const deep of [

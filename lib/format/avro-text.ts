@@ -34,7 +34,8 @@ export function numberSource(value: unknown): string | null {
 }
 
 /**
- * Parses JSON; a number whose shortest spelling is not its source keeps the source.
+ * Parses JSON; a number whose shortest spelling is not its source keeps the source. Comments, which the JVM's reader takes
+ * too, are white space.
  * @throws SchemaProblem
  */
 export function readJson(text: string): unknown {
@@ -45,14 +46,14 @@ export function readJson(text: string): unknown {
       'Split it into several subjects.',
     )
   }
-  const twice = scan(text)
+  const { twice, isPlain, bare } = scan(text)
   const keepSource = (_key: string, value: unknown, context: { source?: string }): unknown =>
     typeof value === 'number' && context.source !== undefined && String(value) !== context.source
       ? rawJSON(context.source)
       : value
   let json: unknown
   try {
-    json = JSON.parse(text, keepSource as Parameters<typeof JSON.parse>[1])
+    json = isPlain ? JSON.parse(bare) : JSON.parse(bare, keepSource as Parameters<typeof JSON.parse>[1])
   } catch (error) {
     throw new SchemaProblem('', `not JSON: ${(error as Error).message}`, 'Write the schema as Avro JSON.')
   }
@@ -62,40 +63,87 @@ export function readJson(text: string): unknown {
   return json
 }
 
+const [QUOTE, BACKSLASH, COLON, COMMA, SLASH] = [0x22, 0x5c, 0x3a, 0x2c, 0x2f]
+const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d]
+/** Digits that every double keeps; a longer number, a fraction or an exponent needs its source. */
+const PLAIN_NUMBER = /(?<![\w.+-])-?(?:0|[1-9]\d{0,14})(?![\w.+-])/y
+
+/** What one pass over a text finds out. */
+interface Scan {
+  /** A key that one object has twice, or null. */
+  readonly twice: string | null
+  /** No number needs its source. */
+  readonly isPlain: boolean
+  /** The text without its comments. */
+  readonly bare: string
+}
+
 /**
  * One pass over the characters: a recursive reader must not be what finds out about depth, and JSON.parse does not tell
- * about keys. Brackets in strings nest nothing. Returns a key that one object has twice, or null.
+ * about keys and takes no comments. Brackets in strings nest nothing.
  * @throws SchemaProblem
  */
-function scan(text: string): string | null {
+function scan(text: string): Scan {
   const open: (Set<string> | null)[] = []
   let twice: string | null = null
+  let isPlain = true
+  let bare = ''
+  let bareFrom = 0
   /** The last string, while nothing but white space followed: a colon makes a key of it. */
   let string: string | null = null
   for (let i = 0; i < text.length; i++) {
-    const c = text[i]
-    if (c === '"') {
-      const from = i
-      for (i += 1; i < text.length && text[i] !== '"'; i++) if (text[i] === '\\') i += 1
-      string = text.slice(from, i + 1)
-    } else if (c === '[' || c === '{') {
-      open.push(c === '{' ? new Set() : null)
+    const c = text.charCodeAt(i)
+    if (c === QUOTE) {
+      const until = endOfString(text, i)
+      string = text.slice(i, until)
+      i = until - 1
+    } else if (c === OPEN_LIST || c === OPEN_OBJECT) {
+      open.push(c === OPEN_OBJECT ? new Set() : null)
       if (open.length > JSON_DEPTH_MAX) {
         throw new SchemaProblem('', `types nest deeper than ${LIMITS.schemaDepth}`, 'Flatten the schema.')
       }
       string = null
-    } else if (c === ']' || c === '}') {
+    } else if (c === CLOSE_LIST || c === CLOSE_OBJECT) {
       open.pop()
       string = null
-    } else if (c === ':') {
+    } else if (c === COLON) {
       const keys = open.at(-1)
       const key = string === null ? null : unquote(string)
       if (key !== null && keys?.has(key) === true) twice ??= key
       if (key !== null) keys?.add(key)
       string = null
-    } else if (c === ',') string = null
+    } else if (c === COMMA) string = null
+    else if (c === SLASH) {
+      const until = endOfComment(text, i)
+      if (until === null) continue
+      bare += `${text.slice(bareFrom, i)} `
+      bareFrom = until
+      i = until - 1
+    } else if (c === 0x2d || (c >= 0x30 && c <= 0x39)) {
+      PLAIN_NUMBER.lastIndex = i
+      if (PLAIN_NUMBER.test(text) && text.slice(i, PLAIN_NUMBER.lastIndex) !== '-0') i = PLAIN_NUMBER.lastIndex - 1
+      else isPlain = false
+    }
   }
-  return twice
+  return { twice, isPlain, bare: bareFrom === 0 ? text : bare + text.slice(bareFrom) }
+}
+
+/** Behind the closing quote of the string that opens at `from`; behind the text when there is none. */
+function endOfString(text: string, from: number): number {
+  for (let i = from + 1; i < text.length; i++) {
+    const c = text.charCodeAt(i)
+    if (c === QUOTE) return i + 1
+    if (c === BACKSLASH) i += 1
+  }
+  return text.length
+}
+
+/** Behind the comment that begins at `from`; null when none does, or it does not end. */
+function endOfComment(text: string, from: number): number | null {
+  const end = text[from + 1] === '*' ? text.indexOf('*/', from + 2) + 1 : text.indexOf('\n', from + 1)
+  if (text[from + 1] === '*') return end === 0 ? null : end + 1
+  if (text[from + 1] !== '/') return null
+  return end < 0 ? text.length : end
 }
 
 /** A JSON string's text, so that an escaped spelling is the same key; null when it is none. */

@@ -271,4 +271,59 @@ describe('parquet writer', () => {
       { n: 500n, least: '-5', most: '-5', nulls: 0n },
     ])
   })
+
+  it('a column that is added on the way is null before, in groups that are written too; texts under keys', async () => {
+    const parts: Buffer[] = []
+    const writer = createParquetWriter([column('a', 'int64', false)], {
+      write: async (bytes) => void parts.push(bytes as Buffer),
+    })
+    const total = ROW_GROUP_ROWS * 2 + 500
+    const added = [ROW_GROUP_ROWS + CHUNK_ROWS, total - 10]
+    const values = new Float64Array(CHUNK_ROWS)
+    let at = 0
+    const rows = async (until: number): Promise<void> => {
+      while (at < until) {
+        const count = Math.min(CHUNK_ROWS, until - at)
+        for (let i = 0; i < count; i++) values[i] = at + i
+        writer.columns[0]!.appendNumbers(values, null, 0, count)
+        writer.columns[1]?.appendNumbers(values, null, 0, count)
+        writer.columns[2]?.appendBytes(Buffer.from('x'), count)
+        await writer.endRows(count)
+        at += count
+      }
+    }
+    await rows(added[0]!)
+    expect(writer.addColumn(column('b', 'int64'))).toBe(1)
+    await rows(added[1]!)
+    expect(writer.addColumn(column('c', 'string'))).toBe(2)
+    await rows(total)
+    await writer.finish(
+      new Map([
+        ['who', 'Zoë'],
+        ['empty', ''],
+      ]),
+    )
+    const path = join(folder, 'added.parquet')
+    writeFileSync(path, Buffer.concat(parts))
+    const [counts] = await duck.query(
+      `SELECT count(*) AS n, sum(a)::BIGINT AS a, min(b) AS b, count(b) AS bs, count(*) FILTER (b = a) AS same, count(c) AS c, min(a) FILTER (c = 'x') AS first
+       FROM read_parquet('${path}')`,
+    )
+    expect(counts).toEqual({
+      n: BigInt(total),
+      a: (BigInt(total) * BigInt(total - 1)) / 2n,
+      b: BigInt(added[0]!),
+      bs: BigInt(total - added[0]!),
+      same: BigInt(total - added[0]!),
+      c: 10n,
+      first: BigInt(added[1]!),
+    })
+    const texts = await duck.query(
+      `SELECT decode(key) AS key, decode(value) AS value FROM parquet_kv_metadata('${path}')`,
+    )
+    expect(texts).toEqual([
+      { key: 'who', value: 'Zoë' },
+      { key: 'empty', value: '' },
+    ])
+  })
 })

@@ -1,12 +1,14 @@
 /**
  * Malformed schemas: whatever the text, `parseAvro` answers with a schema or a SchemaProblem, and what it accepts prints,
- * parses again to the same, normalises once and for all, and reads itself.
+ * parses again to the same, normalises once and for all, and reads itself. Nothing is kept of what is gone.
  *
  * Method: valid schemas (drawn, and those of the vectors) are damaged as text (characters lost, doubled, put in, two texts
  * spliced) and as JSON (parts replaced by any other part or by nonsense, keys renamed, doubled, lost).
  * `RUNS_MULTIPLIER=25` makes 100,000 texts of it.
  */
 import { readFileSync } from 'node:fs'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { compareNodes, normalizeAvro, parseAvro, printAvro } from '#format/avro-compatibility.ts'
 import { canonicalForm } from '#format/avro-fingerprint.ts'
@@ -25,6 +27,10 @@ const vectors = JSON.parse(
 
 const PIECES = [
   ...Array.from('{}[]",:\\\u0000\u001f\ud800é0-e.'),
+  '/*',
+  '*/',
+  '//',
+  '\n',
   '1e999',
   '-0',
   '1e308',
@@ -117,9 +123,19 @@ function damaged(): string {
   return draw() < 0.1 ? damageText(once) : once
 }
 
+/** Bytes that are still held when everything that can be collected was. */
+function heldBytes(): number {
+  setFlagsFromString('--expose_gc')
+  ;(runInNewContext('gc') as () => void)()
+  return process.memoryUsage().heapUsed
+}
+/** What a run may keep, of caches and compiled code, however long it is. */
+const KEPT_BYTES_MAX = 32 * 1024 * 1024
+
 test('[R1] a malformed schema is refused with a reason and nothing else happens', () => {
   let [accepted, refused, slowestMs] = [0, 0, 0]
   const reasons = new Set<string>()
+  const heldBefore = heldBytes()
   for (let i = 0; i < numRuns; i++) {
     const text = damaged()
     const from = performance.now()
@@ -147,6 +163,7 @@ test('[R1] a malformed schema is refused with a reason and nothing else happens'
   process.stdout.write(
     `malformed schemas: ${refused} refused for ${reasons.size} reasons, ${accepted} accepted, slowest ${slowestMs.toFixed(1)} ms\n`,
   )
+  expect(heldBytes() - heldBefore).toBeLessThan(KEPT_BYTES_MAX)
   if (isGate) {
     expect(refused).toBeGreaterThan(numRuns / 2)
     expect(accepted).toBeGreaterThan(numRuns / 20)

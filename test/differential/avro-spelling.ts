@@ -1,6 +1,6 @@
 /**
  * One schema, spelled in another of the ways that JSON and Avro allow: attributes in any order, unknown ones and documentation
- * among them, numbers and strings in odd spellings, names whole or split into name and namespace, primitives as objects.
+ * and comments among them, numbers and strings in odd spellings, names whole or split into name and namespace, primitives as objects.
  */
 import type { Random } from './avro-pairs.ts'
 
@@ -26,7 +26,8 @@ export function spell(random: Random, schema: unknown): string {
   const pick = (of: readonly string[]): string => of[Math.floor(random() * of.length)]!
   const shuffled = (attributes: string[]): string => {
     const order = attributes.map((text) => [random(), text] as const).toSorted(([a], [b]) => a - b)
-    return `{ ${order.map(([, text]) => text).join(chance(0.5) ? ' ,\n' : ',')} }`
+    const between = chance(0.5) ? pick([' ,\n', ', // so\n', ',/* "{[ */']) : ','
+    return `{ ${order.map(([, text]) => text).join(between)} }`
   }
   const unknown = (): string[] => UNKNOWN.filter(() => chance(0.08))
   const named = (json: Json): string[] => {
