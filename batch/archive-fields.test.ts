@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest'
 import { parseFlatSchema } from '#format/avro-schema.ts'
 import { openDuckDb } from '#io/duckdb.ts'
+import type { ArchiveWriter } from '#schemas/archive.ts'
 import { fieldsOf } from './archive-fields.ts'
 
 const enumOf = (symbols: string[], more: object = {}) => ({ type: 'enum', name: 'E', symbols, ...more })
@@ -14,6 +15,11 @@ const CASES: readonly (readonly [string, object, string, string | null])[] = [
   ['an older alias', { type: 'long', aliases: ['was', 'once'] }, '7::BIGINT AS once', '7'],
   ['two of its names at once', { type: 'long', aliases: ['was'] }, '7::BIGINT AS was, 8::BIGINT AS f', null],
   ['not there, with a default', { type: 'string', default: "Côte d'Ivoire" }, '1 AS other', "Côte d'Ivoire"],
+  ['not there, with a float default', { type: 'float', default: 0.1 }, '1 AS other', '0.10000000149011612'],
+  ['not there, with a decimal default', { type: decimalOf(18, 4), default: '\u00ff' }, '1 AS other', '-0.0001'],
+  ['not there, with a default of bytes', { type: 'bytes', default: '\u0000\u00ff' }, '1 AS other', '\\x00\\xFF'],
+  ['not there, with a default that is true', { type: 'boolean', default: true }, '1 AS other', 'true'],
+  ['not there, without a default', { type: 'boolean' }, '1 AS other', null],
   ['int as double', { type: 'double' }, '9007199254740991::BIGINT AS f', '9007199254740991.0'],
   ['int as float: rounded to single precision', { type: 'float' }, '16777217::BIGINT AS f', '16777216.0'],
   ['double as int', { type: 'long' }, '1.5::DOUBLE AS f', null],
@@ -38,9 +44,33 @@ test('[R5] a column of an older file is read as the field of today, or refused',
       const [row] = await db.query(`SELECT (${sql})::VARCHAR AS value FROM (SELECT ${columns})`)
       return row!['value']
     }
-    if (expected === null && what !== 'null of an enum') {
+    if (expected === null && what !== 'null of an enum' && what !== 'not there, without a default') {
       await expect(read(), what).rejects.toMatchObject({ code: 'SCHEMA_INCOMPATIBLE', context: { field: 'f' } })
     } else expect(await read(), what).toBe(expected)
   }
   db.close()
+})
+
+test('[R5] a file tells its writers: each row is read by its own, and one that cannot be read is refused by name', () => {
+  const record = (...fields: object[]) => JSON.stringify({ type: 'record', name: 'R', fields })
+  const today = parseFlatSchema(record({ name: 'f', type: 'string', default: 'web', aliases: ['g'] }))
+  const columns = new Map([
+    ['f', 'VARCHAR'],
+    ['g_2', 'BLOB'],
+  ])
+  const without = { id: 1, schema: record({ name: 'other', type: 'long' }), columns: ['other'] }
+  const same = { id: 2, schema: record({ name: 'f', type: 'string' }), columns: ['f'] }
+  const older = { id: -3, schema: record({ name: 'g', type: 'bytes' }), columns: ['g_2'] }
+  const read = (...writers: ArchiveWriter[]) => fieldsOf(today, { columns, writers })
+  expect(read(same)).toEqual(['"f"'])
+  expect(read(same, { ...same, id: 9 })).toEqual(['"f"'])
+  expect(read(without)).toEqual(["'web'"])
+  expect(read(without, same, older)).toEqual([
+    `CASE _schema_id WHEN 1 THEN 'web' WHEN 2 THEN "f" WHEN -3 THEN decode("g_2") END`,
+  ])
+  expect(read()).toEqual(['CAST(NULL AS VARCHAR)'])
+  const unread = { id: 7, schema: record({ name: 'f', type: 'long' }), columns: ['f'] }
+  expect(() => read(same, unread)).toThrowError(
+    expect.objectContaining({ code: 'SCHEMA_INCOMPATIBLE', context: { field: 'f', schema: 7 } }),
+  )
 })

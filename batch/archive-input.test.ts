@@ -1,7 +1,7 @@
 import { afterAll, expect, test } from 'vitest'
 import { openDuckDb, sqlText } from '#io/duckdb.ts'
 import type { StreamDefinition } from '#metrics/definition.ts'
-import type { ArchiveEntry } from '#schemas/archive.ts'
+import { type ArchiveEntry, WRITERS_KEY } from '#schemas/archive.ts'
 import { createMemoryLake } from '#testkit/lake-memory.ts'
 import { random, SEED } from '#testkit/runs.ts'
 import { loadShop } from '#testkit/small-shop.ts'
@@ -152,5 +152,43 @@ test('[L3] duplicates among integer ids are found by the rule, near and far apar
       expect(distinct).toBe(false)
     }
   }
+  db.close()
+})
+
+test('[R5] an id that some writers had under another name: duplicates are found across the names', async () => {
+  const db = await openDuckDb({ threads: 1, memoryMb: 128, temporaryDirectory: null })
+  const record = (...fields: object[]) => JSON.stringify({ type: 'record', name: 'Id', fields })
+  const today = record({ name: 'key', type: 'long', aliases: ['id'] })
+  const stream = { ...ids, id: 'key', schema: today, fields: [{ ...ids.fields[0]!, name: 'key' }] }
+  const writers = [
+    { id: 1, schema: record({ name: 'id', type: 'long' }), columns: ['id'] },
+    { id: 2, schema: today, columns: ['key'] },
+  ]
+  // Archived when the stream's field was `id`, with a default: rows of writer 2 have that default there.
+  const values = [
+    [1, 5, 'NULL'],
+    [2, 0, 6],
+    [2, 0, 5],
+    [1, 7, 'NULL'],
+  ].map(
+    ([writer, id, key], at) =>
+      `(0, ${at}::BIGINT, 0::BIGINT, 'event', 5::BIGINT, NULL::BIGINT, ${writer}, ${id}::BIGINT, ${key}::BIGINT)`,
+  )
+  const temporary = await lake.temporaryPath()
+  await db.run(`COPY (SELECT * FROM (VALUES ${values.join(', ')}) AS t(_partition, _offset, _epoch, _kind, _event_time, _watermark, _schema_id, id, key))
+    TO ${sqlText(temporary)} (FORMAT parquet, KV_METADATA {'${WRITERS_KEY}': ${sqlText(JSON.stringify(writers))}})`)
+  const path = 'ids/renamed.parquet'
+  const file = { path, ...(await lake.publishFile(temporary, path)) }
+  const entry = { file, partition: 0, first_offset: 0, next_offset: 4 } as ArchiveEntry
+  const files = [{ entry, firstEpoch: 0, lastEpoch: 0 }]
+  const archive: ArchiveAtCut = { stream: 'ids', cut: 1, offsets: [4], watermark: null, files }
+  const condition = await findDuplicates(db, lake, stream, archive, files)
+  expect(condition).not.toBeNull()
+  const relation = await archiveRelation(db, lake, stream, archive, files, condition)
+  expect(await db.query(`SELECT _offset, key FROM ${relation} ORDER BY _offset`)).toEqual([
+    { _offset: 0n, key: 5n },
+    { _offset: 1n, key: 6n },
+    { _offset: 3n, key: 7n },
+  ])
   db.close()
 })

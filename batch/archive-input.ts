@@ -100,7 +100,6 @@ export async function archiveRelation(
   const conditions = files
     .filter(({ entry }) => entry.next_offset > archive.offsets[entry.partition]!)
     .map(({ entry }) => `NOT (_partition = ${entry.partition} AND _offset >= ${archive.offsets[entry.partition]!})`)
-  if (condition !== null) conditions.push(condition)
   const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`
   const parts = [...(await filesByColumns(db, lake, files))].map(([columns, paths]) => {
     const known = fieldsOf(schema, columns).map((value, index) =>
@@ -109,7 +108,9 @@ export async function archiveRelation(
     const list = [...envelope.map(([name]) => name), ...known].join(', ')
     return `SELECT ${list} FROM read_parquet(${fileList(lake, paths)}, hive_partitioning = false)${where}`
   })
-  return `(${parts.join(' UNION ALL ')})`
+  const rows = `(${parts.join(' UNION ALL ')})`
+  // Outside: a file may have another column under the name of a field.
+  return condition === null ? rows : `(SELECT * FROM ${rows} WHERE ${condition})`
 }
 
 /** What a file has, by its name and hash; files of one shape share one object. A file never changes. */

@@ -38,6 +38,16 @@ export const FLIGHT_OLD = JSON.stringify({
     .map((field: { name: string }) => (field.name === 'distance' ? { name: 'distance', type: 'int' } : field)),
 })
 
+/** A schema ahead of FLIGHT: with fields that it does not have, one of them under a name that differs by a capital only. */
+export const FLIGHT_AHEAD = JSON.stringify({
+  ...JSON.parse(FLIGHT),
+  fields: [
+    { name: 'gate', type: ['null', 'string'], default: null },
+    ...JSON.parse(FLIGHT).fields,
+    { name: 'Origin', type: 'long', default: 0 },
+  ],
+})
+
 /** A stream over FLIGHT. */
 export function flightStream(options: Partial<StreamDefinition> = {}): StreamDefinition {
   return {
@@ -122,6 +132,8 @@ export function flightRecord(n: number, scheduled: number, schemaId: number, sch
     ratio: n / 7,
     cancelled: n % 10 === 0,
     note: n % 5 === 0 ? `note ${n}` : '',
+    gate: n % 4 === 1 ? null : `G${n % 7}`,
+    Origin: n + 1,
   })
   const headers = n % 6 === 0 ? ([['trace', Buffer.from(`t${n}`)]] as const) : []
   return { key: Buffer.from(origin), value: frame(schemaId, body), headers }

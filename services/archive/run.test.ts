@@ -18,6 +18,7 @@ import {
   createMemoryRegistry,
   definitionsOf,
   FLIGHT,
+  FLIGHT_AHEAD,
   FLIGHT_OLD,
   flightRecord,
   flightStream,
@@ -38,6 +39,7 @@ const quiet = { info: () => undefined, warn: () => undefined, error: () => undef
 let registry: MemoryRegistry
 let flightId: number
 let oldId: number
+let aheadId: number
 let barrierId: number
 /** Wall time of the log: arrival times are then a function of the test. */
 let now = T0
@@ -61,12 +63,13 @@ beforeEach(async () => {
   barrierId = await registry.register('barrier', ownSchema('barrier'))
   flightId = await registry.register('flights', FLIGHT)
   oldId = await registry.register('flights', FLIGHT_OLD)
+  aheadId = await registry.register('flights', FLIGHT_AHEAD)
 })
 afterEach(() => {
   for (const lake of lakes.splice(0)) lake.dispose()
 })
 
-/** Two partitions: good events of two schemas, future ones, poison, barriers (one on demand), a stale and a forged barrier. */
+/** Two partitions: good events of three schemas, future ones, poison, barriers (one on demand), a stale and a forged barrier. */
 async function fill(options: { seed?: number } = {}): Promise<MemoryLog> {
   const log = createMemoryLog({ clock, ...options })
   await log.createTopics([{ topic: TOPIC, partitions: 2, retentionMs: null, cleanup: 'delete' }])
@@ -85,9 +88,11 @@ async function fill(options: { seed?: number } = {}): Promise<MemoryLog> {
     now += 60_000
     await appendRecords(log, TOPIC, partition, [barrier(1)])
     await appendRecords(log, TOPIC, partition, [
-      ...flights(4),
+      ...flights(3),
+      ...flights(1, aheadId, FLIGHT_AHEAD),
       flightRecord(7777, now + 86_400_000, flightId),
-      ...flights(4),
+      ...flights(2),
+      ...flights(2, aheadId, FLIGHT_AHEAD),
     ])
     now += 60_000
     await appendRecords(log, TOPIC, partition, [
@@ -99,6 +104,7 @@ async function fill(options: { seed?: number } = {}): Promise<MemoryLog> {
     ])
     now += 400_000
     await appendRecords(log, TOPIC, partition, [...flights(3), barrier(5), ...flights(partition === 0 ? 30 : 0)])
+    await appendRecords(log, TOPIC, partition, [...flights(2, aheadId, FLIGHT_AHEAD), ...flights(1, oldId, FLIGHT_OLD)])
     now += 60_000
     if (partition === 0) await appendRecords(log, TOPIC, partition, [barrier(6)])
     await appendRecords(log, TOPIC, partition, flights(2))
@@ -137,7 +143,9 @@ async function rowsOf(lake: Lake): Promise<Row[]> {
   const files = (await readArchive(lake, 'flights', { fresh: true }))
     .flat()
     .map((entry) => `'${lake.root}/${entry.file.path}'`)
-  return duck.query(`SELECT * FROM read_parquet([${files.join(', ')}]) ORDER BY _partition, _offset`)
+  return duck.query(
+    `SELECT * FROM read_parquet([${files.join(', ')}], union_by_name = true) ORDER BY _partition, _offset`,
+  )
 }
 
 /** Everything that must hold of a lake that has all of `log`. */
@@ -205,6 +213,8 @@ describe('archive', () => {
           ratio: n / 7,
           cancelled: n % 10 === 0,
           delay: n % 3 === 0 ? null : BigInt((n % 50) - 10),
+          gate: row['_schema_id'] !== aheadId || n % 4 === 1 ? null : `G${n % 7}`,
+          Origin_2: row['_schema_id'] === aheadId ? BigInt(n + 1) : null,
         })
         expect((row['fare'] as unknown as { value: bigint }).value).toBe(BigInt(n * 199 - 5000))
       } else if (row['_kind'] === 'dead' || row['_kind'] === 'barrier') {
