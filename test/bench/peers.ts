@@ -11,6 +11,7 @@ import { cp, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { MEMORY_ARGS, MEMORY_ENV } from '../../platform/memory.ts'
 import { against, type Bench, hasCommand, printTable, quantile, show } from './harness.ts'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
@@ -53,11 +54,13 @@ async function prepare(): Promise<void> {
   await cp(source, target, { recursive: true, filter: (path) => !/\/(node_modules|target)$/.test(path) })
   const file = join(target, 'peers.json')
   const peers = JSON.parse(await readFile(file, 'utf8')) as Record<string, string[]>
+  // As the services are started.
+  const settled = Object.entries(MEMORY_ENV).map(([name, value]) => `${name}=${value}`)
   for (const [name, mode] of [
     ['tidemark', 'sealed'],
     ['tidemark-emit', 'emit'],
   ] as const) {
-    peers[name] = ['$NODE24', join(here, 'peer/main.ts'), mode]
+    peers[name] = ['/usr/bin/env', ...settled, '$NODE24', ...MEMORY_ARGS, join(here, 'peer/main.ts'), mode]
   }
   await writeFile(file, JSON.stringify(peers, null, 1))
 }
