@@ -16,6 +16,7 @@ export interface Answer {
   readonly status: number
   readonly body: unknown
 }
+/** A 200 with a JSON body. */
 export const ok = (body: unknown): Answer => ({ status: 200, body })
 export const refused = (error_code: number, message: unknown): Answer => ({
   status: error_code >= 10_000 ? Math.floor(error_code / 100) : error_code,
