@@ -2,7 +2,7 @@
  * Questions to the folded topic: versions, holders of ids, lists. A subject without a context is of the default one and is not looked
  * for in others (Confluent does), so that leave for a name is leave for one subject. Source: Confluent's resources.
  */
-import { hasPrefix, nameOf, normalizeSubject, qualify } from './naming.ts'
+import { EVERY_SUBJECT, hasPrefix, nameOf, normalizeSubject, qualify } from './naming.ts'
 import { contextOf, DEFAULT_CONTEXT, type SchemaVersion } from './records.ts'
 import { refusals } from './refusal.ts'
 import { lookUpUnder } from './registration.ts'
@@ -66,7 +66,8 @@ export function latestWith(
 
 /** Names of subjects. */
 export function subjectNames(table: SchemaTable, prefix: string, shown: Shown): readonly string[] {
-  const names = table.subjects(shown.deleted || shown.deletedOnly).filter((name) => hasPrefix(name, prefix))
+  const all = table.subjects(shown.deleted || shown.deletedOnly)
+  const names = prefix === EVERY_SUBJECT ? all : all.filter((name) => hasPrefix(name, prefix))
   return shown.deletedOnly ? names.filter((name) => table.versionsOf(name, true).some(({ deleted }) => deleted)) : names
 }
 

@@ -72,7 +72,7 @@ export function removeConfig(table: SchemaTable, subject: string | null): Decisi
 }
 
 /** Subjects that a setting's subject means: itself, all of a context, or all. */
-export function subjectsIn(table: SchemaTable, scope: string | null, deleted: boolean): string[] {
+export function subjectsIn(table: SchemaTable, scope: string | null, deleted: boolean): readonly string[] {
   if (scope === null) return table.subjects(deleted)
   const isContext = nameOf(scope) === '' && contextOf(scope) !== DEFAULT_CONTEXT
   if (!isContext) return table.has(scope, deleted) ? [scope] : []

@@ -56,11 +56,12 @@ interface Subject {
   live: number
 }
 
-/** Who holds an id. `ordered` is made when asked for. */
+/** Who holds an id. `ordered` and `guid` are made when asked for. */
 interface Bound {
   readonly identity: string
   readonly versions: Set<SchemaVersion>
   ordered: readonly SchemaVersion[] | null
+  guid: string | null
 }
 
 /** Ids are counted apart in every context. */
@@ -91,8 +92,9 @@ function placeOf(versions: readonly SchemaVersion[], version: number): number {
 /** The folded topic. */
 export class SchemaTable {
   readonly #subjects = new Map<string, Subject>()
-  /** Names in order; null when one came or went. */
+  /** Names in order, all and those that have live versions; null when one came or went. */
   #names: readonly string[] | null = null
+  #liveNames: readonly string[] | null = null
   readonly #ids = new Map<string, Ids>()
   readonly #configs = new Map<string | null, ConfigValue>()
   readonly #modes = new Map<string | null, string>()
@@ -172,7 +174,7 @@ export class SchemaTable {
     this.#remove(version.subject, version.version)
     ids.max = Math.max(ids.max, version.id)
     this.#insert(version)
-    const holders = ids.byId.get(version.id) ?? { identity, versions: new Set(), ordered: null }
+    const holders = ids.byId.get(version.id) ?? { identity, versions: new Set(), ordered: null, guid: null }
     ids.byId.set(version.id, holders)
     holders.versions.add(version)
     holders.ordered = null
@@ -190,7 +192,9 @@ export class SchemaTable {
       this.#names = null
     }
     held.versions.splice(placeOf(held.versions, version.version), 0, version)
-    if (!version.deleted) held.live += 1
+    if (version.deleted) return
+    held.live += 1
+    if (held.live === 1) this.#liveNames = null
   }
 
   #remove(subject: string, number: number): void {
@@ -200,6 +204,7 @@ export class SchemaTable {
     if (held === undefined || version?.version !== number) return
     held.versions.splice(at, 1)
     if (!version.deleted) held.live -= 1
+    if (held.live === 0) this.#liveNames = null
     if (held.versions.length === 0) {
       this.#subjects.delete(subject)
       this.#names = null
@@ -241,9 +246,11 @@ export class SchemaTable {
   }
 
   /** Subjects by name; with `deleted` also those that have only soft deleted versions. */
-  subjects(deleted: boolean): string[] {
+  subjects(deleted: boolean): readonly string[] {
     this.#names ??= [...this.#subjects.keys()].toSorted()
-    return deleted ? [...this.#names] : this.#names.filter((name) => this.#subjects.get(name)!.live > 0)
+    if (deleted) return this.#names
+    this.#liveNames ??= this.#names.filter((name) => this.#subjects.get(name)!.live > 0)
+    return this.#liveNames
   }
 
   /** Whether a subject has versions; `deleted`: soft deleted ones count. */
@@ -298,7 +305,10 @@ export class SchemaTable {
     const ids = this.#ids.get(context)
     if (ids === undefined) return null
     ids.byGuid ??= new Map(
-      [...ids.byId].map(([id, { versions }]) => [contract.guidOf(versions.values().next().value!), id]),
+      [...ids.byId].map(([id, bound]) => {
+        bound.guid ??= contract.guidOf(bound.versions.values().next().value!)
+        return [bound.guid, id]
+      }),
     )
     return ids.byGuid.get(guid) ?? null
   }
