@@ -3,9 +3,10 @@
  * the archive, and once the definitions catch up, live numbers, views of both arms and drift read it.
  * Method: the producer registers version 2 and sends its bytes while the platform runs on version 1, beside producers of version 1;
  * builds under version 1 at different times, or none; then version 2 in the definitions folder and a restart, or never. Version 2
- * adds fields of several types, renames one that had a default, and knows one more symbol. Every answer against a plain computation.
+ * adds fields of several types, renames one that had a default, and knows one more symbol. Version 3 widens a type, which version 1
+ * cannot read: its records are dead until the definitions change. Every answer against a plain computation.
  */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import avro from 'avsc'
@@ -17,7 +18,7 @@ import { random, SEED } from '#testkit/runs.ts'
 
 const START_MS = Date.UTC(2024, 2, 1, 10)
 const SUBJECT = 'events.visits-value'
-const VERSIONS = [1, 2] as const
+const VERSIONS = [1, 2, 3] as const
 type Version = (typeof VERSIONS)[number]
 
 /** A visit as it was meant. Producers of version 1 know no channel, tip or score's new name, and no kind `tour`. */
@@ -46,6 +47,7 @@ const schemaOf = (version: Version) => ({
         default: 'solo',
       },
     },
+    { name: 'size', type: version < 3 ? 'int' : 'long' },
     version < 2
       ? { name: 'points', type: 'long', default: -1 }
       : { name: 'score', type: 'long', default: -2, aliases: ['points'] },
@@ -61,7 +63,7 @@ const schemaOf = (version: Version) => ({
 function bytesOf(visit: Visit, schemaId: number): Uint8Array {
   const tip = Buffer.alloc(4)
   tip.writeInt32BE(visit.tip)
-  const value = { ...visit, points: visit.score, tip }
+  const value = { ...visit, points: visit.score, size: 1, tip }
   return frame(schemaId, avro.Type.forSchema(schemaOf(visit.version) as never, { wrapUnions: false }).toBuffer(value))
 }
 
@@ -113,8 +115,9 @@ type Table = Readonly<Record<string, readonly number[]>>
 function tableOf(metric: string, version: Version, visits: readonly Visit[]): Table {
   const table: Record<string, number[]> = {}
   for (const visit of new Map(visits.map((each) => [each.id, each])).values()) {
-    const isAhead = visit.version > version
-    const isBehind = visit.version < version
+    if (version === 1 && visit.version === 3) continue
+    const isAhead = visit.version > 1 && version === 1
+    const isBehind = visit.version === 1 && version > 1
     const kind = isAhead && visit.kind === 'tour' ? 'solo' : visit.kind
     const channel = isBehind ? null : visit.channel
     const hour = Math.floor((visit.at - START_MS) / 3_600_000)
@@ -139,17 +142,16 @@ beforeEach(async () => {
   definitions = await mkdtemp(join(tmpdir(), 'tidemark-ahead-'))
   await writeDefinitions(definitions, 1)
   platform = await startForTest(definitions)
-  const registered = await Promise.all(
-    VERSIONS.map(async (version) => {
-      const response = await fetch(`${platform.parts.registryUrl}/subjects/${SUBJECT}/versions`, {
-        method: 'POST',
-        body: JSON.stringify({ schema: JSON.stringify(schemaOf(version)) }),
-        headers: { 'content-type': 'application/json' },
-      })
-      expect(response.status).toBe(200)
-      return [version, ((await response.json()) as { id: number }).id] as const
-    }),
-  )
+  const registered: [Version, number][] = []
+  for (const version of VERSIONS) {
+    const response = await fetch(`${platform.parts.registryUrl}/subjects/${SUBJECT}/versions`, {
+      method: 'POST',
+      body: JSON.stringify({ schema: JSON.stringify(schemaOf(version)) }),
+      headers: { 'content-type': 'application/json' },
+    })
+    expect(response.status).toBe(200)
+    registered.push([version, ((await response.json()) as { id: number }).id])
+  }
   ids = new Map(registered)
 }, 120_000)
 afterEach(async () => {
@@ -157,11 +159,11 @@ afterEach(async () => {
   await rm(definitions, { recursive: true, force: true })
 })
 
-/** Visits of both versions, mixed within the batches of both partitions; some ids come twice in one partition. */
-async function flow(): Promise<void> {
+/** Visits of version 1 and a newer one, mixed within the batches of both partitions; some ids come twice in one partition. */
+async function flow(newer: 2 | 3 = 2): Promise<void> {
   for (let round = 0; round < 4; round++) {
     const sent = Array.from({ length: 15 }, (): Visit => {
-      const version: Version = draw() < 0.5 ? 1 : 2
+      const version: Version = draw() < 0.5 ? 1 : newer
       const kinds = ['solo', 'group', ...(version < 2 ? [] : ['tour'])] as const
       return {
         version,
@@ -212,9 +214,9 @@ async function expectBuilt(version: Version): Promise<void> {
   }
 }
 
-async function catchUp(): Promise<void> {
+async function catchUp(version: 2 | 3 = 2): Promise<void> {
   await platform.close()
-  await writeDefinitions(definitions, 2)
+  await writeDefinitions(definitions, version)
   await platform.start()
   await platform.settle('visits')
 }
@@ -252,4 +254,27 @@ it('[R5] a producer ahead, and definitions that never catch up: they read on wha
   await expectTables(1, 'merged')
   await expectBuilt(1)
   await platform.job('verify', { stream: 'visits' })
+}, 120_000)
+
+it('[R5] a producer that the old definitions cannot read: dead there, and in views once the archive was written anew', async () => {
+  await flow(3)
+  await expectBuilt(1)
+  await catchUp(3)
+  await expectTables(3, 'merged')
+  await platform.build('*')
+  // The archive holds what was dead on the day as dead: the views lack it, and drift says so.
+  for (const metric of ['kinds', 'channels']) {
+    expect((await platform.driftAfterBuild(metric)).unexplained, metric).toBeGreaterThan(0)
+  }
+  await platform.close()
+  await rename(join(platform.directory, 'lake/events/visits'), join(platform.directory, 'aside'))
+  await platform.start()
+  await platform.settle('visits')
+  await platform.build('*', { days: 'all' })
+  await expectTables(3, 'batch')
+  for (const metric of ['kinds', 'channels']) {
+    expect(await platform.driftAfterBuild(metric), metric).toMatchObject({ cells_different: 0, unexplained: 0 })
+  }
+  await flow(3)
+  await expectBuilt(3)
 }, 120_000)
