@@ -80,15 +80,14 @@ class Tally {
     expect(Object.keys(this.#reasons)).toContain(name)
     this.counts[name] = (this.counts[name] ?? 0) + 1
   }
-  close(title: string): void {
+  close(title: string, common: readonly string[]): void {
     const rows = Object.entries(this.#reasons).map(
       ([name, reason]) => `  ${this.counts[name] ?? 0}\t${name}: ${reason}`,
     )
     process.stdout.write(`${title}: agreed ${this.agreed}; disagreed, by class:\n${rows.join('\n')}\n`)
     expect(this.unexplained).toEqual([])
-    // Rare classes need a campaign to come up; that half of them do shows that the pairs reach what they are drawn for.
-    const classes = Object.keys(this.#reasons).length
-    if (isGate) expect(Object.keys(this.counts).length).toBeGreaterThanOrEqual(classes / 2)
+    // Rare classes need a campaign to come up; the common ones show that the pairs reach what they are drawn for.
+    if (isGate) for (const name of common) expect(this.counts[name], name).toBeGreaterThan(0)
   }
 }
 
@@ -149,7 +148,7 @@ describe('avsc', () => {
         }
       }
     })
-    tally.close('avsc')
+    tally.close('avsc', ['logical types', 'does not take the schema'])
   })
 })
 
@@ -239,7 +238,7 @@ describe('fastavro', () => {
           }
         }
       })
-      tally.close('fastavro')
+      tally.close('fastavro', ['types before values', 'default stays text', 'float not rounded'])
     },
     600_000,
   )
@@ -313,7 +312,7 @@ describe("Avro's own checker", () => {
           else tally.add(classOf(pair, theirs, error), () => ({ ours, theirs, error, ...texts(pair) }))
         }
       })
-      tally.close('JVM')
+      tally.close('JVM', ['logical types', 'met again'])
     },
     600_000,
   )
