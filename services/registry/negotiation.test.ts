@@ -1,4 +1,5 @@
 /** Content types and methods: what Accept picks, what a body may be, what a path offers. */
+import { connect } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { serve } from '#testkit/registry-served.ts'
 import { isConsumed, typeFor } from './negotiation.ts'
@@ -52,4 +53,21 @@ describe('negotiation', () => {
     expect(await tell('HEAD', '/schemas/ids/1')).toEqual([200, null, V1])
     for (let i = 0; i < 1_100; i++) expect((await fetch(`${url}/schemas/types`)).status).toBe(200)
   })
+
+  it.each([
+    ['GET / HTTP/1.1\r\nx: ' + 'y'.repeat(20_000), 431],
+    ['no such thing\r\n\r\n', 400],
+  ])(
+    '[R1] what is not HTTP is refused as everything else, and the end of the connection is told',
+    async (sent, status) => {
+      const { url } = await serve(startRegistry)
+      const socket = connect(Number(new URL(url).port), '127.0.0.1')
+      socket.write(sent)
+      const chunks: Buffer[] = []
+      for await (const chunk of socket) chunks.push(chunk as Buffer)
+      const [head, body] = Buffer.concat(chunks).toString().split('\r\n\r\n')
+      expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} .*\r\nConnection: close`))
+      expect(JSON.parse(body!)).toEqual({ error_code: status, message: expect.any(String) })
+    },
+  )
 })
