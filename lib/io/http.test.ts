@@ -185,4 +185,20 @@ describe('listening', () => {
     await app.close()
     await new Promise<void>((resolve) => (socket.destroyed ? resolve() : socket.once('close', () => resolve())))
   })
+
+  it('says that the connection ends when it cannot read a request, so that no next one is sent into it', async () => {
+    const url = new URL(await listenOrExplain(await appOf(), { host: '127.0.0.1', port: 0 }))
+    const told = (bytes: string): Promise<string> =>
+      new Promise((resolve) => {
+        const socket = connect(Number(url.port), '127.0.0.1', () => socket.write(bytes))
+        let text = ''
+        socket.on('data', (chunk: Buffer) => (text += chunk.toString()))
+        socket.on('error', () => {})
+        socket.on('close', () => resolve(text))
+      })
+    const long = await told(`GET /healthz HTTP/1.1\r\nhost: x\r\nx-long: ${'y'.repeat(16_400)}`)
+    expect(long).toMatch(/^HTTP\/1\.1 431 [\s\S]*\r\nConnection: close\r\n[\s\S]*"status":431/)
+    expect(long).toContain('"code":"REQUEST_INVALID"')
+    expect(await told('no request\r\n\r\n')).toMatch(/^HTTP\/1\.1 400 [\s\S]*\r\nConnection: close\r\n/)
+  })
 })

@@ -18,6 +18,7 @@ import fastify from 'fastify'
 import type { Logger } from 'pino'
 import { Type } from 'typebox'
 import { ERRORS, type ErrorCode, OperatingError } from './errors.ts'
+import { answerUnread } from './http-unread.ts'
 
 /** Bounds of one connection, ms (sockets: number of requests). Source: notes/faults.md section 6. */
 export const HTTP_BOUNDS = {
@@ -129,6 +130,10 @@ export async function createHttp(options: HttpOptions): Promise<HttpApp> {
     // A field that the schema does not know is refused, not dropped: a mistyped filter must not widen an answer.
     ajv: { customOptions: { removeAdditional: false, coerceTypes: 'array', useDefaults: true } },
     frameworkErrors: (error, request, reply) => sendProblem(reply as FastifyReply, problemOf(error, request.id)),
+    clientErrorHandler: answerUnread('application/problem+json; charset=utf-8', (status, message) => ({
+      ...problem('REQUEST_INVALID', message),
+      status,
+    })),
   }).withTypeProvider<TypeBoxTypeProvider>() as unknown as HttpApp
 
   // Bodies are JSON; Fastify would take a text as one and then call it invalid.

@@ -5,11 +5,13 @@
  * The server that mounts it passes SERVER_OPTIONS to Fastify, or long subjects and paths of contexts are 404; and calls
  * `resolveNames` before it checks keys.
  */
+import { STATUS_CODES } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify'
 import { LIMITS } from '#core/limits.ts'
 import { classify } from '#io/errors.ts'
+import { answerUnread } from '#io/http-unread.ts'
 import { rewriteContext } from './addresses.ts'
-import { answer, answerRefusal, isConsumed, refusedByServer } from './negotiation.ts'
+import { answer, answerRefusal, CONTENT_TYPE, isConsumed, refusedByServer } from './negotiation.ts'
 import { RegistryRefusal, refusals } from './refusal.ts'
 import { compatibilityRoutes } from './routes/compatibility.ts'
 import { mount } from './routes/mount.ts'
@@ -33,6 +35,10 @@ export const SERVER_OPTIONS = {
     const refusal = refusedByServer(error) ?? refusals.notFound()
     void answerRefusal(request as FastifyRequest, reply as unknown as FastifyReply, refusal)
   },
+  clientErrorHandler: answerUnread(CONTENT_TYPE, (status) => ({
+    error_code: status,
+    message: `HTTP ${status} ${STATUS_CODES[status]}`,
+  })),
 } satisfies FastifyServerOptions
 
 /** The routes. `logger` hears of failures behind a 500. */

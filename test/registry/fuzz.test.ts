@@ -31,6 +31,9 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true })
 })
 
+/** A body below this many bytes is sent before its answer can be there: a request without one was lost. */
+const WHOLE_BYTES = 16_384
+
 interface Answer {
   readonly status: number
   readonly text: string
@@ -100,9 +103,9 @@ it('[R1] malformed requests: never a 5xx, always a JSON refusal, and no memory k
         if (request.path.startsWith('/mode') && request.method === 'PUT' && answer.status === 200 && draw() < 0.8)
           await plain('PUT', request.path, { mode: 'READWRITE' })
         counts.set(answer.status, (counts.get(answer.status) ?? 0) + 1)
-        // What the parser of HTTP refuses, 431, never comes to the registry.
-        const isOurs = answer.status >= 400 && answer.status !== 431 && request.method !== 'HEAD'
-        const isBad = answer.status >= 500 || (isOurs && !isRefusal(answer))
+        const isOurs = answer.status >= 400 && request.method !== 'HEAD'
+        const isLost = answer.status === 0 && (request.body?.length ?? 0) < WHOLE_BYTES
+        const isBad = answer.status >= 500 || isLost || (isOurs && !isRefusal(answer))
         // One example of each kind tells enough.
         const kind = `${answer.status} ${Object.keys(parsed(answer.text)).join()} ${String(parsed(answer.text)['error_code'])}`
         if (isBad && !wrong.has(kind)) wrong.set(kind, show(request, answer))

@@ -2,7 +2,7 @@
  * What ours refuses on purpose and Confluent's takes: schemas that are too large, too deep, too wide, or a trap for whoever decodes.
  * Each refusal says why. Runs only against ours.
  */
-import { id, type Names, ok, refused, register, type Scenario, scenario, test, versions } from '../scenario.ts'
+import { get, id, type Names, ok, refused, register, type Scenario, scenario, test, versions } from '../scenario.ts'
 
 const nested = (depth: number): string => `${'{"type":"array","items":'.repeat(depth)}"int"${'}'.repeat(depth)}`
 const wide = (tag: string, fields: number): string =>
@@ -84,6 +84,16 @@ const TAKEN: readonly (readonly [string, (n: Names) => string])[] = [
 ]
 
 export const safety: readonly Scenario[] = [
+  scenario(
+    '[R1] headers larger than the server reads: refused in the words of the registry, and the next is served',
+    () => [
+      {
+        ...get('/subjects', refused(431, 'HTTP 431 Request Header Fields Too Large')),
+        headers: { 'x-long': 'y'.repeat(17_000) },
+      },
+      get('/schemas/types', ok(['AVRO'])),
+    ],
+  ),
   ...REFUSED.map(([title, schema, reason]) =>
     scenario(`[R1] ${title}: refused with the reason, and nothing is registered`, (n) => [
       register(
