@@ -127,5 +127,6 @@ export class Model {
     this.subjects.set(subject, left)
     // What was highest and is gone without a trace: the documentation leaves open whether its number comes again.
     this.#highest.set(subject, left.at(-1)?.version ?? 0)
+    if (left.length === 0) this.levels.delete(subject)
   }
 }

@@ -190,6 +190,18 @@ export const deletion: readonly Scenario[] = [
     config(s(), refused(40408, `Subject '${s()}' does not have subject-level compatibility configured`)),
     mode(s(), refused(40409, `Subject '${s()}' does not have subject-level mode configured`)),
   ]),
+  scenario('[R1] settings made between the soft and the permanent deletion go with the latter', ({ s, rec }) => [
+    register(s('x'), rec('R', ['a', 'int']), ok({ id: id('a') })),
+    delSubject(s('x'), ok([1])),
+    setConfig(s('x'), { compatibility: 'NONE' }, ok({ compatibility: 'NONE' })),
+    delSubject(s('x'), ok([1]), PERMANENT),
+    config(s('x'), refused(40408, `Subject '${s('x')}' does not have subject-level compatibility configured`)),
+    register(s('y'), rec('R', ['a', 'int']), ok({ id: id('b') })),
+    delVersion(s('y'), 1, ok(1)),
+    setMode(s('y'), { mode: 'READWRITE' }, ok({ mode: 'READWRITE' })),
+    delVersion(s('y'), 1, ok(1), PERMANENT),
+    mode(s('y'), refused(40409, `Subject '${s('y')}' does not have subject-level mode configured`)),
+  ]),
   scenario('[R1] deleting a whole subject drops its settings too', ({ s, rec }) => [
     setConfig(s(), { compatibility: 'NONE' }, ok({ compatibility: 'NONE' })),
     register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
