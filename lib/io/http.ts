@@ -20,14 +20,16 @@ import { Type } from 'typebox'
 import { ERRORS, type ErrorCode, OperatingError } from './errors.ts'
 import { answerUnread } from './http-unread.ts'
 
-/** Bounds of one connection, ms (sockets: number of requests). Source: notes/faults.md section 6. */
+/**
+ * Bounds of one connection, ms. Source: notes/faults.md section 6, but for its bound of requests per socket: what a client sends behind
+ * it on a kept connection Node answers with 503, and a busy client is no fault.
+ */
 export const HTTP_BOUNDS = {
   requestTimeoutMs: 15_000,
   /** A socket without traffic; streams of events send a heartbeat more often. */
   connectionTimeoutMs: 20_000,
   headersTimeoutMs: 10_000,
   keepAliveTimeoutMs: 15_000,
-  requestsPerSocketMax: 1_000,
   /** Above the p99 of a query that runs in the same process; beyond it requests are answered 503. */
   eventLoopDelayMaxMs: 5_000,
 } as const
@@ -122,7 +124,6 @@ export async function createHttp(options: HttpOptions): Promise<HttpApp> {
     requestTimeout: HTTP_BOUNDS.requestTimeoutMs,
     connectionTimeout: HTTP_BOUNDS.connectionTimeoutMs,
     keepAliveTimeout: HTTP_BOUNDS.keepAliveTimeoutMs,
-    maxRequestsPerSocket: HTTP_BOUNDS.requestsPerSocketMax,
     http: { headersTimeout: HTTP_BOUNDS.headersTimeoutMs },
     forceCloseConnections: 'idle',
     pluginTimeout: 120_000,
