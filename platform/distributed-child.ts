@@ -6,7 +6,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { systemClock } from '#io/clock.ts'
-import { MEMORY_ARGS, MEMORY_ENV } from './memory.ts'
+import { MEMORY_ARGS, SERVICE_MEMORY_ENV } from './memory.ts'
 
 /** How a child is run. */
 export interface ChildOptions {
@@ -50,7 +50,7 @@ export function superviseChild(options: ChildOptions): Child {
     // In a group of its own: Ctrl-C on the terminal reaches the parent only, which then stops its children in order. The
     // channel tells the child when the parent was killed.
     const started = spawn(process.execPath, [...MEMORY_ARGS, ...options.args], {
-      env: { ...MEMORY_ENV, ...options.env, ...(port === null ? {} : { [options.portVariable]: port }) },
+      env: { ...SERVICE_MEMORY_ENV, ...options.env, ...(port === null ? {} : { [options.portVariable]: port }) },
       detached: true,
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     })

@@ -11,7 +11,7 @@ import { cp, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { MEMORY_ARGS, MEMORY_ENV } from '../../platform/memory.ts'
+import { MEMORY_ARGS, SERVICE_MEMORY_ENV } from '../../platform/memory.ts'
 import { against, type Bench, hasCommand, printTable, quantile, show } from './harness.ts'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
@@ -55,7 +55,7 @@ async function prepare(): Promise<void> {
   const file = join(target, 'peers.json')
   const peers = JSON.parse(await readFile(file, 'utf8')) as Record<string, string[]>
   // As the services are started.
-  const settled = Object.entries(MEMORY_ENV).map(([name, value]) => `${name}=${value}`)
+  const settled = Object.entries(SERVICE_MEMORY_ENV).map(([name, value]) => `${name}=${value}`)
   for (const [name, mode] of [
     ['tidemark', 'sealed'],
     ['tidemark-emit', 'emit'],
