@@ -17,6 +17,7 @@ import { random, SEED } from '#testkit/runs.ts'
 import { kafkaMissing } from '../../infra/local/launcher.ts'
 import { FUTURE_MS, PARCELS, type Scan, Scanner } from '../chaos/parcels.ts'
 import { complaintsOf, Shift, until } from '../chaos/shift.ts'
+import { readLetters } from './letters.ts'
 
 const SERVICES = ['registry', 'ingest', 'speed', 'archive', 'batch', 'serve']
 const missing =
@@ -167,15 +168,7 @@ describe.skipIf(missing !== null)('one process per service, on Kafka and Redis',
     expect(await differences()).toEqual([])
 
     await shift.build()
-    const letters: { reason: string; value: Buffer | null; sha256: string }[] = []
-    const consumer = kafka.consumer({ groupId: 'stock-letters' })
-    await consumer.connect()
-    await consumer.subscribe({ topic: 'dead.scans', fromBeginning: true })
-    await consumer.run({
-      eachMessage: async ({ message }) => void letters.push((await registry.decode(message.value!)) as never),
-    })
-    await until('the dead letters are there', async () => letters.length >= poisoned)
-    await consumer.disconnect()
+    const letters = await readLetters(kafka, registry, 'dead.scans', poisoned)
     const hash = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
     expect(letters.map(({ sha256 }) => sha256).sort()).toEqual([...bad, ...bad, ...bad].map(hash).sort())
     expect(letters.every(({ value, sha256 }) => hash(value!) === sha256)).toBe(true)

@@ -30,6 +30,7 @@ import {
   tableOf,
   writeDefinitions,
 } from '../embedded/evolution.ts'
+import { readLetters } from './letters.ts'
 
 const missing =
   (await kafkaMissing()) ?? (spawnSync('redis-server', ['--version']).status === 0 ? null : 'redis-server is missing')
@@ -278,21 +279,10 @@ describe.skipIf(missing !== null)('evolution on Kafka', () => {
     await build()
     await expectTables('batch')
 
-    const letters: { reason: string; value: Buffer; partition: number }[] = []
-    const consumer = kafka.consumer({ groupId: 'evolution-letters' })
-    await consumer.connect()
-    await consumer.subscribe({ topic: 'dead.orders', fromBeginning: true })
-    await consumer.run({
-      eachMessage: async ({ message, partition }) => {
-        const { reason, value } = (await registry.decode(message.value!)) as { reason: string; value: Buffer }
-        letters.push({ reason, value, partition })
-      },
-    })
-    await until('the dead letters are there', async () => letters.length >= 2 * bad.length)
-    await consumer.disconnect()
-    const told = (list: readonly { reason: string; value: Uint8Array; partition: number }[]) =>
+    const letters = await readLetters(kafka, registry, 'dead.orders', 2 * bad.length)
+    const told = (list: readonly { reason: string; value: Uint8Array | null; partition: number }[]) =>
       list
-        .map(({ reason, value, partition }) => `${partition} ${reason} ${Buffer.from(value).toString('hex')}`)
+        .map(({ reason, value, partition }) => `${partition} ${reason} ${Buffer.from(value!).toString('hex')}`)
         .toSorted()
     expect(told(letters)).toEqual(
       told([0, 1].flatMap((partition) => bad.map(([reason, value]) => ({ reason, value, partition })))),
