@@ -216,8 +216,9 @@ interface KafkajsConnection {
 }
 
 interface ConnectionInternals {
+  readonly socket: object
   readonly requestQueue: { fulfillRequest(answer: { size: number; correlationId: number; payload: Buffer }): void }
-  processData(frame: Buffer): void
+  processData: (this: ConnectionInternals, frame: Buffer) => void
 }
 
 interface QueueInternals {
@@ -256,8 +257,16 @@ RequestQueue.prototype.scheduleCheckPendingRequests = function (this: QueueInter
   )
 }
 
+/** Sockets that give whole frames: ours. Another user of kafkajs in this process has sockets that give pieces. */
+const framed = new WeakSet<object>()
+const processPieces = Connection.prototype.processData
+
 /** Our sockets give whole frames, and nobody logs in by SASL, so there is nothing to gather. */
 Connection.prototype.processData = function (this: ConnectionInternals, frame: Buffer): void {
+  if (!framed.has(this.socket)) {
+    processPieces.call(this, frame)
+    return
+  }
   const answer = { size: frame.length - 4, correlationId: frame.readInt32BE(4), payload: frame.subarray(8) }
   this.requestQueue.fulfillRequest(answer)
 }
@@ -278,8 +287,11 @@ export async function connectBroker(connection: KafkaConnection, address: KafkaA
       requestTimeout: connection.requestTimeoutMs,
       enforceRequestTimeout: true,
       maxInFlightRequests: null,
-      socketFactory: ({ onConnect }: { onConnect: () => void }) =>
-        connectFramed(connection.route({ host, port }), onConnect),
+      socketFactory: ({ onConnect }: { onConnect: () => void }) => {
+        const socket = connectFramed(connection.route({ host, port }), onConnect)
+        framed.add(socket)
+        return socket
+      },
     }),
   })
   await broker.connect()

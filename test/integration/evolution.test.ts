@@ -14,10 +14,10 @@ import kafkajs from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { frame } from '#format/confluent.ts'
 import type { DriftReport } from '#schemas/drift.ts'
-import { until } from '#testkit/embedded.ts'
 import { PlatformProcess } from '#testkit/platform-process.ts'
 import { random, SEED } from '#testkit/runs.ts'
 import { kafkaMissing, startKafka } from '../../infra/local/launcher.ts'
+import { until } from '../chaos/shift.ts'
 import {
   bytesOf,
   drawOrder,

@@ -11,13 +11,11 @@ export interface Letter {
   readonly sha256: string
 }
 
-const ATTEMPTS = 4
-const ATTEMPT_MS = 20_000
+const PATIENCE_MS = 60_000
 
 /**
- * All letters of a topic, once there are `count`. A stock consumer now and then joins its group and fetches nothing, so each attempt has a
- * new one in a group of its own; letters that are not there are missed by all of them.
- * @throws Error with the topic's offsets when there are fewer
+ * All letters of a topic, once there are `count`.
+ * @throws Error with the topic's offsets when there are fewer; what ended the consumer
  */
 export async function readLetters(
   kafka: InstanceType<typeof kafkajs.Kafka>,
@@ -25,22 +23,22 @@ export async function readLetters(
   topic: string,
   count: number,
 ): Promise<Letter[]> {
-  let letters: Letter[] = []
-  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-    letters = []
-    const found = letters
-    const consumer = kafka.consumer({ groupId: `letters-of-${topic}-${attempt}` })
-    await consumer.connect()
-    await consumer.subscribe({ topic, fromBeginning: true })
-    await consumer.run({
-      eachMessage: async ({ message, partition }) =>
-        void found.push({ ...((await registry.decode(message.value!)) as Omit<Letter, 'partition'>), partition }),
-    })
-    for (let waited = 0; waited < ATTEMPT_MS && found.length < count; waited += 50) await sleep(50)
-    await consumer.disconnect()
-    if (found.length >= count) return found
-    process.stdout.write(`letters of ${topic}: ${found.length} of ${count} at attempt ${attempt}\n`)
-  }
+  const letters: Letter[] = []
+  let crash: Error | null = null
+  const consumer = kafka.consumer({ groupId: `letters-of-${topic}` })
+  consumer.on('consumer.crash', ({ payload }) => {
+    crash = payload.error
+  })
+  await consumer.connect()
+  await consumer.subscribe({ topic, fromBeginning: true })
+  await consumer.run({
+    eachMessage: async ({ message, partition }) =>
+      void letters.push({ ...((await registry.decode(message.value!)) as Omit<Letter, 'partition'>), partition }),
+  })
+  for (let waited = 0; crash === null && waited < PATIENCE_MS && letters.length < count; waited += 50) await sleep(50)
+  await consumer.disconnect()
+  if (crash !== null) throw crash
+  if (letters.length >= count) return letters
   const admin = kafka.admin()
   await admin.connect()
   const offsets = await admin.fetchTopicOffsets(topic)
