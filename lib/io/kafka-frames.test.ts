@@ -1,4 +1,5 @@
 /** Frames survive any division into pieces; a request is laid out as Kafka's protocol has it. */
+import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -72,4 +73,25 @@ test('a socket gives whole frames, and ends with an error at a broken one', asyn
   expect(frames.map((frame) => frame.equals(first) || frame.equals(second))).toEqual([true, true])
   expect(error.message).toContain('a response of -1 bytes')
   server.close()
+})
+
+test('a connection of another user of kafkajs in this process still gathers its answers from pieces', async () => {
+  await import('#io/kafkajs-raw.ts')
+  const Connection = createRequire(import.meta.url)('kafkajs/src/network/connection') as {
+    prototype: { processData(piece: Buffer): void }
+  }
+  const answers: { correlationId: number; payload: Buffer }[] = []
+  const stock = Object.assign(Object.create(Connection.prototype) as { processData(piece: Buffer): void }, {
+    socket: {},
+    chunks: [],
+    bytesBuffered: 0,
+    bytesNeeded: 4,
+    requestQueue: { fulfillRequest: (answer: (typeof answers)[number]) => answers.push(answer) },
+  })
+  const frames = Buffer.concat([framed(Buffer.from([0, 0, 0, 7, 1, 2, 3])), framed(Buffer.from([0, 0, 0, 8, 4]))])
+  for (const byte of frames) stock.processData(Buffer.from([byte]))
+  expect(answers.map(({ correlationId, payload }) => [correlationId, ...payload])).toEqual([
+    [7, 1, 2, 3],
+    [8, 4],
+  ])
 })
