@@ -242,4 +242,5 @@ const urlOf = (child: Child): Promise<string> =>
     throw new OperatingError('CONFIG_INVALID', `${error.message}.`, { service: child.name }, { cause: error, hint })
   })
 
-await runProcess('tidemark', start)
+// A folder of its own: the archive of the embedded log in ./data says nothing about Kafka's, and would stop this one for suspected loss.
+await runProcess('tidemark', start, { DATA_DIR: './data/distributed' })

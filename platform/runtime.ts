@@ -72,11 +72,12 @@ export interface Running {
 
 /**
  * Runs a process: settings, start, then until SIGINT or SIGTERM, then `close`. What goes wrong at the start is one sentence and
- * the remedy on stderr, exit 1. A second signal ends at once.
+ * the remedy on stderr, exit 1. A second signal ends at once. `fallbacks`: see loadConfig.
  */
 export async function runProcess(
   name: string,
   start: (config: Config, logger: Logger) => Promise<Running>,
+  fallbacks: Parameters<typeof loadConfig>[1] = {},
 ): Promise<void> {
   requireNode()
   let running: Running | null = null
@@ -97,7 +98,7 @@ export async function runProcess(
   process.on('SIGINT', () => stop('SIGINT'))
   process.on('SIGTERM', () => stop('SIGTERM'))
   try {
-    const config = loadConfig(process.env)
+    const config = loadConfig(process.env, fallbacks)
     running = await start(config, createLogger(name, config.logLevel))
     await running.announce?.()
   } catch (error) {

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { loadConfig } from './config.ts'
 import { OperatingError } from './errors.ts'
@@ -5,6 +6,15 @@ import { OperatingError } from './errors.ts'
 describe('settings', () => {
   it('have defaults for a start without any', () => {
     expect(loadConfig({})).toMatchObject({ host: '127.0.0.1', port: 7070, kafkaBrokers: null, feed: 'demo' })
+  })
+
+  it('may have other defaults in a process; what is given stands', () => {
+    const fallbacks = { DATA_DIR: './data/distributed' }
+    expect(loadConfig({}, fallbacks)).toMatchObject({
+      dataDir: resolve('data/distributed'),
+      lake: resolve('data/distributed/lake'),
+    })
+    expect(loadConfig({ TIDEMARK_DATA_DIR: '/elsewhere' }, fallbacks).dataDir).toBe('/elsewhere')
   })
 
   it('are checked all at once, mistyped names too', () => {

@@ -74,7 +74,10 @@ const oneOf =
 /** Every setting: name after `TIDEMARK_`, default, meaning. Shown by `npx tidemark config`, and the table of docs/operating.md. */
 export const SETTINGS = {
   DEFINITIONS: { fallback: './definitions', meaning: 'definitions directory (streams/, metrics/, *.avsc)' },
-  DATA_DIR: { fallback: './data', meaning: 'log, lake and state of the embedded mode' },
+  DATA_DIR: {
+    fallback: './data',
+    meaning: 'log, lake and state; npm run start:distributed has ./data/distributed unless it is set',
+  },
   HOST: { fallback: '127.0.0.1', meaning: 'address to listen on; loopback only, unless ALLOW_REMOTE' },
   ALLOW_REMOTE: {
     fallback: 'false',
@@ -130,10 +133,13 @@ export const SETTINGS = {
 type Setting = keyof typeof SETTINGS
 
 /**
- * Reads the settings.
+ * Reads the settings. `fallbacks`: what stands in for a setting that is not given, where a process has another default.
  * @throws OperatingError CONFIG_INVALID listing every problem
  */
-export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+export function loadConfig(
+  env: Readonly<Record<string, string | undefined>>,
+  fallbacks: Readonly<Partial<Record<Setting, string>>> = {},
+): Config {
   const problems: string[] = []
   const file = readFile(env['TIDEMARK_CONFIG'], problems)
   for (const name of Object.keys(env)) {
@@ -142,7 +148,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   }
   const get = <T>(name: Setting, read: Reader<T>): T => {
     const raw = givenSetting(env, name, problems) ?? file[name.toLowerCase()]
-    const value = raw === undefined || raw === '' ? SETTINGS[name].fallback : raw
+    const value = raw === undefined || raw === '' ? (fallbacks[name] ?? SETTINGS[name].fallback) : raw
     const read_ = read(value)
     if (typeof read_ === 'string' && read !== (text as unknown) && read_ !== value)
       problems.push(`TIDEMARK_${name}=${value} ${read_}`)
