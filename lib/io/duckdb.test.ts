@@ -30,3 +30,13 @@ test('[E6] a shared database: one limit for all its connections, temporary table
   expect(await held(third)).toBeLessThan(1_000_000)
   third.close()
 })
+
+test('without a folder to spill into, a query beyond the memory limit fails and writes nothing', async () => {
+  const db = await openDuckDb({ threads: 1, memoryMb: 32, temporaryDirectory: null })
+  await expect(db.run('CREATE TABLE filled AS SELECT sha256(range::VARCHAR) AS a FROM range(1000000)')).rejects.toThrow(
+    /Out of Memory/,
+  )
+  const [spilled] = await db.query('SELECT count(*) AS files FROM duckdb_temporary_files()')
+  expect(spilled!['files']).toBe(0n)
+  db.close()
+})

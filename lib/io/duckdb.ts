@@ -76,9 +76,8 @@ function createInstance(options: DuckDbLimits): Promise<DuckDBInstance> {
     allocator_flush_threshold: '16MB',
     allocator_bulk_deallocation_flush_threshold: '16MB',
     allocator_background_threads: 'true',
-    ...(options.temporaryDirectory === null
-      ? { max_temp_directory_size: '0KB' }
-      : { temp_directory: options.temporaryDirectory }),
+    // Left alone it is `.tmp` of the working directory, and a size of zero means no bound; only an empty name forbids spilling.
+    temp_directory: options.temporaryDirectory ?? '',
   })
 }
 

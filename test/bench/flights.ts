@@ -148,6 +148,7 @@ async function child(directory: string, metricName: string, threads: number, cut
   const metric = loaded.metrics.find(({ name }) => name === metricName)!
   // The views go to a folder of their own, the archive is read where it is.
   const scratch = await mkdtemp(join(tmpdir(), 'tidemark-bench-views-'))
+  const limits = { threads, memoryMb: 512, temporaryDirectory: join(scratch, 'spill') }
   try {
     await cp(join(directory, 'lake'), scratch, { recursive: true, filter: (path) => !path.includes('/views/') })
     const lake = await openLakeFolder(scratch)
@@ -160,14 +161,14 @@ async function child(directory: string, metricName: string, threads: number, cut
     const deps = {
       lake,
       clock: systemClock,
-      openDuckDb: shareDuckDb({ threads, memoryMb: 512, temporaryDirectory: null }),
+      openDuckDb: shareDuckDb(limits),
       waitMs: 0,
       log: null as never,
       definitions: loaded,
       putBarrier: async () => ({ id: cut }),
     }
     const bare = async (): Promise<number> => {
-      const db = await openDuckDb({ threads, memoryMb: 512, temporaryDirectory: null })
+      const db = await openDuckDb(limits)
       try {
         const archive = (await archiveAt(lake, metric.stream.name, cut))!
         const relation = await archiveRelation(db, lake, metric.stream, archive, archive.files)
