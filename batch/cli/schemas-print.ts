@@ -8,7 +8,7 @@ const WIDTH = 80
 const PART_MAX = 200
 
 /** A paragraph, broken at spaces; a word that is longer than the line is broken where the line ends. */
-export function paragraph(text: string, indent: string, first = indent): string {
+function paragraph(text: string, indent: string, first = indent): string {
   const lines: string[] = []
   let line = first
   let isEmpty = true

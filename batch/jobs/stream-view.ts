@@ -141,7 +141,7 @@ async function mergeInto(
 }
 
 /** The monoid's combine as SQL: sums add, extremes compare, keys with null are equal. */
-export function combineSql(columns: readonly ViewColumn[], rows: string): string {
+function combineSql(columns: readonly ViewColumn[], rows: string): string {
   const list = columns.map(({ name, combine }) =>
     combine === null ? `"${name}"` : `${combine}("${name}") AS "${name}"`,
   )

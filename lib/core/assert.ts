@@ -3,7 +3,7 @@
  */
 
 /** A programmer's error: never caught, the process logs it and exits. */
-export class AssertionError extends Error {
+class AssertionError extends Error {
   override readonly name = 'AssertionError'
 }
 

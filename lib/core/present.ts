@@ -44,7 +44,7 @@ export function decimalText(unscaled: bigint, scale: number): string {
 }
 
 /** The double nearest to `unscaled * 10^-scale`. */
-export const nearestOf = (unscaled: bigint, scale: number): number => divideNearest(unscaled, 10n ** BigInt(scale))
+const nearestOf = (unscaled: bigint, scale: number): number => divideNearest(unscaled, 10n ** BigInt(scale))
 
 /** An exact integer or decimal as JSON: see the header. `strings`: decimals and big integers as text. */
 export function presentExact(unscaled: bigint, scale: number, strings: boolean): number | string | typeof INEXACT {

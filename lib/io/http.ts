@@ -24,7 +24,7 @@ import { answerUnread } from './http-unread.ts'
  * Bounds of one connection, ms. Source: notes/faults.md section 6, but for its bound of requests per socket: what a client sends behind
  * it on a kept connection Node answers with 503, and a busy client is no fault.
  */
-export const HTTP_BOUNDS = {
+const HTTP_BOUNDS = {
   requestTimeoutMs: 15_000,
   /** A socket without traffic; streams of events send a heartbeat more often. */
   connectionTimeoutMs: 20_000,
@@ -55,7 +55,7 @@ export interface ReadinessReport {
 }
 
 /** Body of every error answer (RFC 9457). `field` names the offending field of an invalid request. */
-export const problemSchema = Type.Object(
+const problemSchema = Type.Object(
   {
     type: Type.String(),
     title: Type.String(),

@@ -49,7 +49,7 @@ class PgliteClient extends EventEmitter {
 }
 
 /** What BullMQ takes for a `pg.Pool`. */
-export class PglitePool extends EventEmitter {
+class PglitePool extends EventEmitter {
   /** There is no socket that could drop silently; without this BullMQ caps how long a worker may block. */
   readonly options = { keepAlive: true }
   readonly #database: PGlite

@@ -11,7 +11,7 @@ interface SeriesSpec {
 }
 
 /** Every series: name → kind, help, labels. Seconds and totals, in the style of Prometheus. */
-export const SERIES = {
+const SERIES = {
   tidemark_consumer_lag_records: {
     kind: 'gauge',
     help: 'Records of the log that are not in the answers yet.',

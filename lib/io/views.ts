@@ -45,7 +45,7 @@ export async function latestView(lake: Lake, metric: string, arm: ViewArm): Prom
 }
 
 /** Whether two views hold the same: cut, generation, and files with their hashes. */
-export function isSameView(a: ViewDraft | ViewEntry, b: ViewDraft | ViewEntry): boolean {
+function isSameView(a: ViewDraft | ViewEntry, b: ViewDraft | ViewEntry): boolean {
   const files = (view: ViewDraft | ViewEntry): string =>
     view.files.map((file) => `${file.from_day} ${file.until_day} ${file.path} ${file.sha256}`).join('\n')
   return (

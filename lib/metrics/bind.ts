@@ -41,7 +41,7 @@ export interface BoundAggregate {
 }
 
 /** DuckDB type of a field as the archive stores it. */
-export function fieldType(field: FlatField): SqlType {
+function fieldType(field: FlatField): SqlType {
   switch (field.kind) {
     case 'int64':
       return BIGINT

@@ -24,7 +24,7 @@ export class BindProblem extends Error {
 }
 
 /** What expressions may use, for messages and pages. */
-export const SUPPORTED =
+const SUPPORTED =
   'fields, numbers, texts, true, false, null; + - * / // %; = <> < <= > >=; and, or, not; is [not] null; [not] in (…); ' +
   'between; case; coalesce, nullif, greatest, least; abs, floor, ceil, trunc, round; casts to TINYINT, SMALLINT, INTEGER, BIGINT, ' +
   'DECIMAL(p,s), DOUBLE, BOOLEAN, VARCHAR; ||, concat, length, strlen, substr, left, starts_with, ends_with, contains, ' +

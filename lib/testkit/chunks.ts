@@ -5,7 +5,7 @@ import { allocateColumn, CHUNK_ROWS, type Column, type ColumnChunk, type ColumnS
 export type TestCell = number | bigint | string | boolean | null
 
 /** A column of at most CHUNK_ROWS cells. */
-export function columnOf(spec: ColumnSpec, cells: readonly TestCell[]): Column {
+function columnOf(spec: ColumnSpec, cells: readonly TestCell[]): Column {
   const column = allocateColumn(spec)
   if (cells.some((cell) => cell === null))
     column.valid = Uint8Array.from({ length: CHUNK_ROWS }, (_, i) => (cells[i] === null ? 0 : 1))

@@ -70,7 +70,7 @@ export interface PlainBatch {
 }
 
 /** Arrival time of the n-th run; two minutes lie between runs, so that the same event time may be future in one and not in the next. */
-export const arrivalOf = (run: number): number => VISIT_START_MS + run * 120_000
+const arrivalOf = (run: number): number => VISIT_START_MS + run * 120_000
 /** Creation time of a barrier. */
 export const barrierMs = (id: number): number => VISIT_START_MS + id * 60_000
 
@@ -164,7 +164,7 @@ const DAMAGED = poisonBatches(OPTIONS)
   .map(({ batch }) => batch)
 
 /** Visits of small domains, so that ids, windows and groups collide; some late, some future, some beyond 2^53, some exactly at an edge. */
-export const visits = (options: { ids: number; overflow: boolean }): fc.Arbitrary<Visit> =>
+const visits = (options: { ids: number; overflow: boolean }): fc.Arbitrary<Visit> =>
   fc.record({
     id: fc.oneof(
       { weight: 4, arbitrary: fc.nat(options.ids).map((n) => `visit-${n}`) },

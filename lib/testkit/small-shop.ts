@@ -32,11 +32,11 @@ export interface Sale {
 export type ShopRecord = Sale | { readonly barrier: number }
 
 /** Size of the metric's windows. */
-export const HOUR_MS = 3_600_000
+const HOUR_MS = 3_600_000
 const DISORDER_MS = HOUR_MS
 const LATENESS_MS = HOUR_MS / 2
 /** Epochs in which a repeated id is a duplicate. */
-export const HORIZON = 3
+const HORIZON = 3
 const BARRIER_EVERY_MS = 60_000
 
 const SCHEMA = {

@@ -27,7 +27,7 @@ export interface Flights {
 }
 
 /** Path of the Parquet file inside the installed package; for whoever recomputes from the source. */
-export function flightsPath(): string {
+function flightsPath(): string {
   return fileURLToPath(new URL('../data/flights-3m.parquet', import.meta.resolve('vega-datasets')))
 }
 

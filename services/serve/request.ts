@@ -221,7 +221,7 @@ function filterValue(dimension: DimensionLayout, value: unknown): GroupValue {
 }
 
 /** Names of all measures and derived measures. */
-export const measureNames = ({ measures, derived }: MetricDefinition): string[] =>
+const measureNames = ({ measures, derived }: MetricDefinition): string[] =>
   [...measures, ...derived].map(({ name }) => name)
 
 function measuresOf(value: unknown, definition: MetricDefinition): string[] {

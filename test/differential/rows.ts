@@ -7,7 +7,7 @@ import { chunkOf, specOf, type TestCell } from '#testkit/chunks.ts'
 import type { OracleValue } from '#testkit/oracle.ts'
 
 /** The schema of the rows, and each field's DuckDB type. */
-export const FIELDS = [
+const FIELDS = [
   { avro: { name: 'i', type: 'long' }, sql: 'BIGINT', spec: specOf('i', 'int64') },
   { avro: { name: 'j', type: ['null', 'long'] }, sql: 'BIGINT', spec: specOf('j', 'int64') },
   {

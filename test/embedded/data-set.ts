@@ -34,7 +34,7 @@ export async function openOriginal(path: string): Promise<DuckDb> {
  * Events `[from, until)` of the original as NDJSON bodies of `rows` events, in order. `select` lists the stream's fields
  * over `source`.
  */
-export async function* bodiesOf(
+async function* bodiesOf(
   duckdb: DuckDb,
   select: string,
   range: { from: number; until: number },
