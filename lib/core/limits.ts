@@ -20,6 +20,10 @@ export const LIMITS = {
   dimensionBytes: 256 * 1024 * 1024,
   /** (window, group) entries the serving store holds for one metric. */
   servedEntries: 20_000_000,
+  /** Live records of one partition that wait for what they build on. The oldest go first: that costs freshness, never exactness. */
+  waitingRecords: 64,
+  /** Incomplete tables in parts of one partition; the log keeps their order, so more than one or two means that parts were lost. */
+  incompleteTables: 16,
   /** Event ids one partition's dedup ring may hold over its whole horizon. */
   dedupIds: 20_000_000,
   /** Rows an answer may have; `limit` may ask for at most this many. */

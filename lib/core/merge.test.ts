@@ -27,8 +27,6 @@ console.info(`SEED=${SEED}`)
 const newStore = (): MergeStore =>
   new MergeStore({
     layout: SMALL_LAYOUT,
-    windowSizeMs: 1,
-    allowedLatenessMs: 0,
     partitions: 2,
     generation: SMALL_GENERATION,
   })

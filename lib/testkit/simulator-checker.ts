@@ -108,8 +108,6 @@ export class Checker {
   #newStore(metric: MetricDefinition): MergeStore {
     const store = new MergeStore({
       layout: metric.layout,
-      windowSizeMs: metric.window.sizeMs,
-      allowedLatenessMs: metric.allowedLatenessMs,
       partitions: this.#partitions.length,
       generation: metric.generation,
     })

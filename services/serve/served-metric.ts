@@ -56,8 +56,6 @@ export class ServedMetric {
     this.#load = deps.load
     this.store = new MergeStore({
       layout: definition.layout,
-      windowSizeMs: definition.window.sizeMs,
-      allowedLatenessMs: definition.allowedLatenessMs,
       partitions: deps.partitions,
       generation: definition.generation,
     })

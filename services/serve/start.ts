@@ -6,7 +6,7 @@
  * read only from where the last sealed epochs say. Answers are refused (SPEED_BEHIND) until that has happened once.
  */
 import type { Logger } from 'pino'
-import type { MergeTags } from '#core/merge.ts'
+import type { MergeTags } from '#core/merge-partition.ts'
 import { decodePartials } from '#format/partials-arrow.ts'
 import { type DuckDb, openDuckDb } from '#io/duckdb.ts'
 import { classify, OperatingError } from '#io/errors.ts'

@@ -90,8 +90,6 @@ test('[B2] [T5] [X6] view by SQL at any cut, merged with the partials of the str
           expect(spellTable(table)).toEqual(spellTable(expected.table))
           const store = new MergeStore({
             layout: metric.layout,
-            windowSizeMs: metric.window.sizeMs,
-            allowedLatenessMs: metric.allowedLatenessMs,
             partitions: histories.length,
             generation: metric.generation,
           })

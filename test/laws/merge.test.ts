@@ -72,8 +72,6 @@ function queuesOf(metric: MetricDefinition, partition: number, history: readonly
 const newStore = (metric: MetricDefinition, partitions: number): MergeStore =>
   new MergeStore({
     layout: metric.layout,
-    windowSizeMs: metric.window.sizeMs,
-    allowedLatenessMs: metric.allowedLatenessMs,
     partitions,
     generation: metric.generation,
   })
