@@ -4,6 +4,7 @@
  * in the middle of a batch is given the whole batch, as Kafka does. Faults are inputs, never chance: see `LogFaults`.
  */
 import { LIMITS } from '#core/limits.ts'
+import { random } from '#core/random.ts'
 import type { InstantMs } from '#core/time.ts'
 import { readHeader, stampBatch } from '#format/record-batch.ts'
 import { OperatingError } from '#io/errors.ts'
@@ -61,17 +62,6 @@ interface Topic {
 
 const emptyPartition = (): Partition => ({ batches: [], startOffset: 0, nextOffset: 0, arrivalMs: 0 })
 
-/** mulberry32: a small seeded generator, uniform in [0, 1). */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
-
 /** First index whose batch ends at or after `offset`. */
 function batchAt(batches: readonly StoredBatch[], offset: number): number {
   let low = 0
@@ -90,7 +80,7 @@ function batchAt(batches: readonly StoredBatch[], offset: number): number {
  */
 export function createMemoryLog(options: { clock: Clock; seed?: number; faults?: LogFaults }): MemoryLog {
   const { clock, faults } = options
-  const random = options.seed === undefined ? null : seeded(options.seed)
+  const draw = options.seed === undefined ? null : random(options.seed)
   const topics = new Map<string, Topic>()
   const positions = new Map<string, Map<number, number>>()
   const wakers = new Set<() => void>()
@@ -141,9 +131,9 @@ export function createMemoryLog(options: { clock: Clock; seed?: number; faults?:
   function take(topic: string, next: Map<number, number>, maxBytes: number): FetchedBatch[] {
     const out: FetchedBatch[] = []
     const order = [...next.keys()]
-    if (random !== null) {
+    if (draw !== null) {
       for (let i = order.length - 1; i > 0; i--) {
-        const j = Math.floor(random() * (i + 1))
+        const j = Math.floor(draw() * (i + 1))
         ;[order[i], order[j]] = [order[j]!, order[i]!]
       }
     }
@@ -157,7 +147,7 @@ export function createMemoryLog(options: { clock: Clock; seed?: number; faults?:
     for (const partition of order) {
       const place = partitionOf(topic, partition)
       const position = next.get(partition)!
-      let left = random === null ? Number.POSITIVE_INFINITY : 1 + Math.floor(random() * 4)
+      let left = draw === null ? Number.POSITIVE_INFINITY : 1 + Math.floor(draw() * 4)
       for (let i = batchAt(place.batches, position); i < place.batches.length && left > 0; i++, left--) {
         const { baseOffset, lastOffset, bytes } = place.batches[i]!
         if (out.length > 0 && bytesTaken + bytes.byteLength > maxBytes) break

@@ -5,6 +5,8 @@
  * Source: TanStack/db packages/db/tests/oracle-config.ts.
  */
 
+export { random } from '#core/random.ts'
+
 const GATE_SEED = 20_260_101
 const asked = process.env['SEED'] ?? String(GATE_SEED)
 
@@ -22,16 +24,4 @@ export function runs(count: number, suite: string): { seed: number; numRuns: num
   const numRuns = Math.max(1, Math.round(count * Number(process.env['RUNS_MULTIPLIER'] ?? 1)))
   process.stdout.write(`${suite}: ${numRuns} runs, repeat with SEED=${SEED}\n`)
   return { seed: SEED, numRuns }
-}
-
-/** A small seeded generator (mulberry32) for tests that need a stream of numbers in [0, 1). */
-export function random(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
-  }
 }

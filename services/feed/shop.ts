@@ -6,6 +6,7 @@
  *   arrival       when it is sent: later by up to `disorderMs`; a phone's clicks of an offline span all come at its end
  */
 import { assert } from '#core/assert.ts'
+import { random } from '#core/random.ts'
 import type { DurationMs, InstantMs } from '#core/time.ts'
 import { serializeKey } from '#format/confluent.ts'
 import type { StreamDefinition } from '#metrics/definition.ts'
@@ -50,32 +51,21 @@ const CURRENCIES = ['EUR', 'USD', 'GBP']
 const DEFAULT_START_MS = 1_767_225_600_000
 const THREE_HOURS_MS = 10_800_000
 
-/** mulberry32: uniform in [0, 1), the same everywhere. */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
-
 /** The events, in order of arrival. Memory: what is delayed or held back at a time. */
 export function* shopEvents(options: ShopOptions): Generator<ShopArrival, void> {
   const { count, disorderMs = 0, duplicates = 0, offline = null } = options
-  const random = seeded(options.seed)
-  const below = (bound: number): number => Math.floor(random() * bound)
+  const draw = random(options.seed)
+  const below = (bound: number): number => Math.floor(draw() * bound)
   const waiting = new Arrivals()
   const orders: { id: string; amount: string }[] = []
-  const offlineUntil = offlinePhones(options, random)
+  const offlineUntil = offlinePhones(options, draw)
   let now = options.startMs ?? DEFAULT_START_MS
 
   for (let i = 0; i < count; i++) {
-    now += stepMs(options, now, random)
+    now += stepMs(options, now, draw)
     yield* waiting.due(now)
     const at = Math.floor(now)
-    const kind = random()
+    const kind = draw()
     let stream: ShopStream
     let event: Record<string, string | number | boolean | null>
     let heldUntil = 0
@@ -101,12 +91,12 @@ export function* shopEvents(options: ShopOptions): Generator<ShopArrival, void> 
         card: `k-${below(CUSTOMERS)}`,
         at,
         amount: order.amount,
-        accepted: random() < 0.95,
+        accepted: draw() < 0.95,
       }
     } else {
       stream = 'clicks'
       const phone = below(PHONES)
-      const customer = random() < 0.5 ? `c-${below(CUSTOMERS)}` : null
+      const customer = draw() < 0.5 ? `c-${below(CUSTOMERS)}` : null
       event = {
         click_id: `k-${i}`,
         phone: `phone-${phone}`,
@@ -120,24 +110,24 @@ export function* shopEvents(options: ShopOptions): Generator<ShopArrival, void> 
     const arrivalMs = Math.max(at + (disorderMs === 0 ? 0 : below(disorderMs + 1)), heldUntil)
     const arrival = { stream, event, arrivalMs, duplicate: false, offline: heldUntil > 0 }
     waiting.add(arrival)
-    if (random() < duplicates) waiting.add({ ...arrival, arrivalMs: arrivalMs + 1 + below(60_000), duplicate: true })
+    if (draw() < duplicates) waiting.add({ ...arrival, arrivalMs: arrivalMs + 1 + below(60_000), duplicate: true })
   }
   yield* waiting.due(Number.POSITIVE_INFINITY)
 }
 
 /** Time to the next event; exponential with the rate of the moment. */
-function stepMs({ rate = 100, bursts = null }: ShopOptions, now: number, random: () => number): number {
+function stepMs({ rate = 100, bursts = null }: ShopOptions, now: number, draw: () => number): number {
   const inBurst = bursts !== null && now % bursts.everyMs < bursts.lengthMs
-  return (-Math.log(1 - random()) * 1_000) / (rate * (inBurst ? bursts.factor : 1))
+  return (-Math.log(1 - draw()) * 1_000) / (rate * (inBurst ? bursts.factor : 1))
 }
 
 /** End of the offline span that a phone is in, 0 when it is online. Each phone has its own phase, drawn once. */
-function offlinePhones({ offline = null }: ShopOptions, random: () => number): (phone: number, now: number) => number {
+function offlinePhones({ offline = null }: ShopOptions, draw: () => number): (phone: number, now: number) => number {
   if (offline === null) return () => 0
   const { share, spanMs = THREE_HOURS_MS } = offline
   assert(share > 0 && share <= 1, 'the share of offline phones is above 0 and at most 1')
   const periodMs = spanMs / share
-  const phases = Float64Array.from({ length: PHONES }, () => random() * periodMs)
+  const phases = Float64Array.from({ length: PHONES }, () => draw() * periodMs)
   return (phone, now) => {
     const into = (now + phases[phone]!) % periodMs
     return into < spanMs ? Math.ceil(now - into + spanMs) : 0

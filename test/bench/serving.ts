@@ -6,6 +6,7 @@
  */
 import { fileURLToPath } from 'node:url'
 import autocannon from 'autocannon'
+import { random } from '#core/random.ts'
 import { systemClock } from '#io/clock.ts'
 import { openLog } from '#io/open-log.ts'
 import { createPartitionEngine } from '#metrics/partition-engine.ts'
@@ -25,7 +26,6 @@ import {
 } from './harness.ts'
 import { loadBenchDefinitions } from './load.ts'
 import { BenchPlatform, call, eventually } from './platform.ts'
-import { random } from './workload.ts'
 
 const file = fileURLToPath(import.meta.url)
 const definitions = fileURLToPath(new URL('./definitions', import.meta.url))

@@ -2,20 +2,10 @@
  * The peers' workload as record batches: events of {event_time, user, country, amount}, 100,000 users, 50 countries, one minute after
  * another, 1 % up to 30 s early; with an id where the schema has one. Seeded: the same events every time.
  */
+import { random } from '#core/random.ts'
 import { compileEncoder } from '#format/avro-encoder.ts'
 import { BatchBuilder } from '#format/record-batch.ts'
 import type { StreamDefinition } from '#metrics/definition.ts'
-
-/** A generator of numbers in [0, 1) (mulberry32). */
-export function random(seed: number): () => number {
-  let state = seed | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
 
 /** What to draw. Event times advance evenly over `spanMs` from `startMs`. */
 export interface WorkloadOptions {
