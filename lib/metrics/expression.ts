@@ -20,7 +20,10 @@ export type ArithmeticSymbol = '+' | '-' | '*' | '/' | '//' | '%'
 /** Comparisons; null when a side is null. */
 export type CompareSymbol = '=' | '<>' | '<' | '<=' | '>' | '>='
 
-/** One node. Literals of ints and decimals are bigint (unscaled). `literal` null has the type it is used as. */
+/**
+ * One node. Literals of ints and decimals are bigint (unscaled). `literal` null has the type it is used as. The `args` of
+ * `case` are when1, then1, when2, then2, …, else.
+ */
 export type Node = { type: SqlType } & (
   | { op: 'literal'; value: bigint | number | boolean | string | null }
   | { op: 'column'; name: string }
@@ -49,9 +52,6 @@ export type Node = { type: SqlType } & (
       negated: boolean
     }
 )
-
-/** `case`: args are when1, then1, when2, then2, …, else. */
-export type Op = Node['op']
 
 /** BOOLEAN, VARCHAR, DOUBLE, BLOB and BIGINT. */
 export const BOOL: SqlType = { base: 'bool', bits: 0, precision: 0, scale: 0 }
