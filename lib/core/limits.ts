@@ -14,6 +14,12 @@ export const LIMITS = {
   batchBytes: 6 * 1024 * 1024,
   /** Bytes one compressed record batch may inflate to (rule K13). */
   inflatedBatchBytes: 16 * 1024 * 1024,
+  /** Partitions of one stream; each costs a reader, a manifest chain and an open epoch. */
+  streamPartitions: 256,
+  /** Epochs of the longest dedup horizon: 45 days of one-minute epochs. */
+  dedupHorizonEpochs: 65_536,
+  /** Length of the largest window, ms: a leap year, so that a day file of a view stays a day file. */
+  windowMs: 366 * 86_400_000,
   /** (window, group) entries of one metric in one open epoch of one partition. */
   epochEntries: 2_000_000,
   /** Bytes of the distinct texts of one dimension of a metric in one open epoch of one partition. */
@@ -30,6 +36,8 @@ export const LIMITS = {
   answerRows: 1_000_000,
   /** Rows an answer has when no limit is given. */
   answerRowsDefault: 10_000,
+  /** Live connections (server-sent events) of one serving process; one more is answered 503. */
+  liveClients: 500,
   /** Bytes of one record of live or sealed partials; a bigger table is published in several records. */
   partialRecordBytes: 700 * 1024,
   /** Bytes of one registered schema's text. */

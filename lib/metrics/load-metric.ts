@@ -2,6 +2,7 @@
  * One `metrics/*.yaml` on its stream → a MetricDefinition, or problems: every expression is bound, also when another one failed.
  */
 import { createHash } from 'node:crypto'
+import { LIMITS } from '#core/limits.ts'
 import { type AggregateKind, layoutOf } from '#core/partial.ts'
 import { BindProblem, type BoundAggregate, bindAggregate, bindCondition, bindScalar } from './bind.ts'
 import type { DerivedDefinition, MeasureDefinition, MetricDefinition, WindowSpec } from './definition.ts'
@@ -29,8 +30,6 @@ const KEYS = [
   'tolerance',
 ]
 const WINDOWS_LATER = ['hopping', 'session', 'global', 'calendar']
-/** Largest window: a year, so that a day file of a view stays a day file. */
-const WINDOW_MAX_MS = 366 * 86_400_000
 
 /** A checked metric; `definition` is null when it or its stream has problems. */
 export interface MetricDraft {
@@ -215,7 +214,7 @@ function loadWindow(section: Section): WindowSpec | null {
   }
   const sizeMs = inner.duration('tumbling', null)
   if (sizeMs === null) return null
-  if (sizeMs > 0 && sizeMs <= WINDOW_MAX_MS) return { kind: 'tumbling', sizeMs }
+  if (sizeMs > 0 && sizeMs <= LIMITS.windowMs) return { kind: 'tumbling', sizeMs }
   section.file.problem(inner.at('tumbling'), {
     code: 'WINDOW_RANGE',
     message: 'a window is 1 ms to 366 days long',

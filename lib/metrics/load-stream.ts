@@ -3,16 +3,12 @@
  * fields where the schema is sound, so that the metrics on it are checked in the same run.
  */
 import type { ColumnSpec } from '#core/columns.ts'
+import { LIMITS } from '#core/limits.ts'
 import { columnSpecOf, type FlatField, type FlatSchema, parseFlatSchema, SchemaProblem } from '#format/avro-schema.ts'
 import { type Scope, scopeOf } from './bind.ts'
 import type { EventTimeSpec, Problem, StreamDefinition } from './definition.ts'
 import { didYouMean } from './suggest.ts'
 import { type Located, Section, type YamlFile } from './yaml-file.ts'
-
-/** Most partitions a stream may have; each costs a reader, a manifest chain and an open epoch. */
-export const PARTITIONS_MAX = 256
-/** Longest dedup horizon: 45 days of one-minute epochs. */
-const HORIZON_MAX = 65_536
 
 /** What is known of a stream after checking; null members had problems. */
 export interface StreamDraft {
@@ -65,10 +61,11 @@ export function loadStream(
   const disorderMs = section.duration('disorder', 0)
   const futureToleranceMs = section.duration('future_tolerance', null)
   const retentionMs = section.duration('retention', null)
-  const partitions = section.number('partitions', { min: 1, max: PARTITIONS_MAX, whole: true, fallback: 1 })
+  const partitions = section.number('partitions', { min: 1, max: LIMITS.streamPartitions, whole: true, fallback: 1 })
   const dedup = section.section('dedup', ['horizon'])
   const horizon =
-    dedup?.number('horizon', { min: 1, max: HORIZON_MAX, whole: true, fallback: null, required: true }) ?? null
+    dedup?.number('horizon', { min: 1, max: LIMITS.dedupHorizonEpochs, whole: true, fallback: null, required: true }) ??
+    null
   if (dedup !== null && !section.has('id')) {
     file.problem(section.at('dedup'), {
       code: 'DEDUP_WITHOUT_ID',

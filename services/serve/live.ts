@@ -10,6 +10,7 @@
  *   event: refusal    data: {code, reason}             while no answer can be given
  */
 import type { ServerResponse } from 'node:http'
+import { LIMITS } from '#core/limits.ts'
 import { bucketOf } from '#core/rollup.ts'
 import { OperatingError } from '#io/errors.ts'
 import type { Clock } from '#io/ports.ts'
@@ -24,7 +25,6 @@ const CONFLATE_MS = 250
 const HEARTBEAT_MS = 10_000
 /** Buckets shown when no `from` is given. */
 const RECENT_BUCKETS = 120
-const CLIENTS_MAX = 500
 /** A hub without clients is kept this long, so that a reconnecting client can resume, ms. */
 const LINGER_MS = 60_000
 
@@ -115,7 +115,8 @@ export function startLive(deps: { readonly serve: Pick<Serve, 'refusalOf'>; read
     join(served, query, { response, lastEventId }) {
       let total = 0
       for (const { clients } of hubs.values()) total += clients.size
-      if (total >= CLIENTS_MAX) throw new OperatingError('OVERLOADED', `There are ${total} live connections already.`)
+      if (total >= LIMITS.liveClients)
+        throw new OperatingError('OVERLOADED', `There are ${total} live connections already.`)
       const key = `${served.definition.name}|${query.key}`
       let hub = hubs.get(key)
       if (hub === undefined) {
