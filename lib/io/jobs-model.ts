@@ -1,13 +1,23 @@
 /**
- * The pure parts of the job queue: names of states, ids of keys, and errors as BullMQ can store them.
+ * The pure parts of the job queue: a job as it is stored and as it is shown, ids of keys, and errors as BullMQ can store them.
  */
 import { createHash } from 'node:crypto'
-import { UnrecoverableError } from 'bullmq'
+import { type Job, UnrecoverableError } from 'bullmq'
+import type { InstantMs } from '#core/time.ts'
 import type { OperatingError } from './errors.ts'
-import type { JobState, JobType } from './ports.ts'
+import type { JobState, JobType, JobView } from './ports.ts'
 
 /** What was asked of a job; kept in its data. */
 export type Control = 'run' | 'pause' | 'cancel'
+
+/** A job's data as stored. */
+export interface Payload {
+  readonly input: Readonly<Record<string, unknown>>
+  readonly control: Control
+}
+
+/** A job as BullMQ gives it out. */
+export type Stored = Job<Payload>
 
 /** Code of a job that was cancelled; shown as a state, never as an error. */
 export const CANCELLED = 'CANCELLED'
@@ -25,7 +35,7 @@ export const jobIdOf = (type: JobType, key: string): string =>
   `k${createHash('sha256').update(`${type}\n${key}`).digest('hex').slice(0, 31)}`
 
 /** State of the API, from BullMQ's and what was asked. */
-export function stateOf(stored: string, control: Control, cancelled: boolean): JobState {
+function stateOf(stored: string, control: Control, cancelled: boolean): JobState {
   switch (stored) {
     case 'completed':
       return 'completed'
@@ -35,6 +45,28 @@ export function stateOf(stored: string, control: Control, cancelled: boolean): J
       return control === 'pause' ? 'paused' : 'active'
     default:
       return control === 'pause' ? 'paused' : control === 'cancel' ? 'cancelled' : 'waiting'
+  }
+}
+
+/** A job as it is shown at `nowMs`, from BullMQ's state and what it stores. */
+export function viewOf(job: Stored, stored: string, nowMs: InstantMs): JobView {
+  const error = stored === 'failed' ? readFailure(job.failedReason) : null
+  const state = stateOf(stored, job.data.control, error?.code === CANCELLED)
+  const report = job.progress as number | { fraction: number; eta_ms: number | null; at_ms: number }
+  const eta = typeof report === 'object' && state === 'active' ? report.eta_ms : null
+  const since = typeof report === 'object' ? nowMs - report.at_ms : 0
+  return {
+    id: job.id!,
+    type: job.name as JobType,
+    state,
+    data: job.data.input,
+    progress: state === 'completed' ? 1 : typeof report === 'object' ? report.fraction : 0,
+    eta_ms: eta === null ? null : Math.max(0, eta - Math.max(0, since)),
+    result: state === 'completed' ? (job.returnvalue ?? null) : null,
+    error: state === 'failed' && error !== null ? { code: error.code, message: error.message, hint: error.hint } : null,
+    created_at: new Date(job.timestamp).toISOString(),
+    finished_at:
+      job.finishedOn === undefined || job.finishedOn === null ? null : new Date(job.finishedOn).toISOString(),
   }
 }
 
@@ -57,7 +89,7 @@ export const failureOf = (error: Error | undefined): Failure | null =>
   error === undefined ? null : readFailure(error.message)
 
 /** Reads a stored failure; null when there is none. */
-export function readFailure(text: string | undefined): Failure | null {
+function readFailure(text: string | undefined): Failure | null {
   if (text === undefined || text === '') return null
   try {
     const json = JSON.parse(text) as Partial<Failure>

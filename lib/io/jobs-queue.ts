@@ -11,21 +11,12 @@
  * Errors are classified: retry `never` fails the job, `now` and `later` go back with back-off up to `attemptsMax`.
  * Missed runs: a schedule that is already there is left alone, so its overdue run is taken up at once by the next worker.
  */
-import { type BackendClasses, DelayedError, type IQueueBackend, type Job, WaitingError } from 'bullmq'
+import type { BackendClasses, IQueueBackend } from 'bullmq'
 import { nextRun } from './cron.ts'
-import { classify, OperatingError } from './errors.ts'
-import {
-  CANCELLED,
-  type Control,
-  canonical,
-  failed,
-  failure,
-  failureOf,
-  jobIdOf,
-  readFailure,
-  stateOf,
-} from './jobs-model.ts'
-import type { Clock, JobContext, JobHandler, JobQueue, JobState, JobType, JobView } from './ports.ts'
+import { OperatingError } from './errors.ts'
+import { type Control, canonical, failureOf, jobIdOf, type Payload, type Stored, viewOf } from './jobs-model.ts'
+import { promote, RunningJobs } from './jobs-running.ts'
+import type { Clock, JobHandler, JobQueue, JobState, JobType, JobView } from './ports.ts'
 
 /** Settings that both openers take; the defaults suit production, tests shorten the times. */
 export interface JobsOptions {
@@ -46,36 +37,12 @@ export interface JobsOptions {
   readonly queue?: string
 }
 
-interface Payload {
-  readonly input: Readonly<Record<string, unknown>>
-  readonly control: Control
-}
-type Stored = Job<Payload>
-
 /** Finished jobs kept: enough for months of nightly runs, small enough to list. */
 const KEPT = { count: 2_000 }
-const HELD_MS = 5 * 365 * 86_400_000
 const BACKOFF_MS_MAX = 60_000
 /** Times a job may be taken up after its worker died; then it has killed enough workers. */
 const STALLS_MAX = 5
 const STATES = ['active', 'waiting', 'prioritized', 'delayed', 'completed', 'failed'] as const
-
-/** A handler that runs in this process. */
-interface Running {
-  readonly abort: AbortController
-  control: Control
-  wake: () => void
-}
-
-/** Why a handler was aborted; it never reaches a reader. */
-class Stopped extends Error {
-  override readonly name = 'Stopped'
-  readonly why: 'cancel' | 'close' | 'lock'
-  constructor(why: 'cancel' | 'close' | 'lock') {
-    super(why)
-    this.why = why
-  }
-}
 
 /** The queue; made by `openEmbeddedJobs` and `openRedisJobs`. */
 export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
@@ -84,7 +51,7 @@ export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
   readonly #options: Required<Omit<JobsOptions, 'onError'>> & Pick<JobsOptions, 'onError'>
   readonly #disconnect: () => Promise<void>
   readonly #queue
-  readonly #running = new Map<string, Running>()
+  readonly #running: RunningJobs
   #worker: { pause(doNotWaitActive: boolean): Promise<void>; close(force: boolean): Promise<void> } | null = null
   #closing: Promise<void> | null = null
 
@@ -111,6 +78,12 @@ export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
       settings: { repeatStrategy },
     })
     this.#queue.on('error', (error) => this.#report(error))
+    this.#running = new RunningJobs({
+      clock: this.#options.clock,
+      controlPollMs: this.#options.controlPollMs,
+      controlOf: async (id) => (await this.#queue.getJob(id))?.data.control,
+      onError: (error) => this.#report(error),
+    })
   }
 
   async add(type: JobType, data: Readonly<Record<string, unknown>>, options: { key?: string } = {}): Promise<JobView> {
@@ -132,7 +105,8 @@ export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
       for (const state of STATES) {
         const jobs = await this.#queue.getJobs([state], 0, options.type === undefined ? limit - 1 : -1)
         for (const job of jobs as Stored[]) {
-          if (options.type === undefined || job.name === options.type) views.push(this.#viewOf(job, state))
+          if (options.type === undefined || job.name === options.type)
+            views.push(viewOf(job, state, this.#options.clock.now()))
         }
       }
       return views
@@ -214,7 +188,7 @@ export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
     const { lockMs, backoffMs } = this.#options
     const worker = new this.#classes.Worker<Payload, unknown>(
       this.#options.queue,
-      (job, token, signal) => this.#process(job as Stored, token ?? '', signal, handlers),
+      (job, token, signal) => this.#running.run(job as Stored, token ?? '', signal, handlers[job.name as JobType]),
       {
         connection: this.#connections.worker,
         concurrency: options.concurrency,
@@ -232,7 +206,7 @@ export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
     )
     worker.on('error', (error) => this.#report(error))
     worker.on('lockRenewalFailed', (ids) => {
-      for (const id of ids) this.#running.get(id)?.abort.abort(new Stopped('lock'))
+      for (const id of ids) this.#running.lost(id)
     })
     await this.#ask(() => worker.waitUntilReady())
     this.#worker = worker
@@ -244,7 +218,7 @@ export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
   }
 
   async #close(): Promise<void> {
-    for (const running of this.#running.values()) running.abort.abort(new Stopped('close'))
+    this.#running.stop()
     const worker = this.#worker
     if (worker !== null) {
       await worker.pause(true)
@@ -258,107 +232,9 @@ export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
     await this.#disconnect()
   }
 
-  async #process(
-    job: Stored,
-    token: string,
-    signal: AbortSignal | undefined,
-    handlers: Partial<Record<JobType, JobHandler>>,
-  ): Promise<unknown> {
-    const id = job.id!
-    const asked = (await this.#queue.getJob(id))?.data.control
-    if (asked === 'cancel') throw failed({ code: CANCELLED, message: 'cancelled', hint: '', retry: 'never' })
-    if (asked === 'pause') await this.#hold(job, token)
-    const handler = handlers[job.name as JobType]
-    if (handler === undefined)
-      throw failed(failure(new OperatingError('REQUEST_INVALID', `no worker runs jobs of type ${job.name}`)))
-
-    const running: Running = { abort: new AbortController(), control: 'run', wake: () => undefined }
-    this.#running.set(id, running)
-    signal?.addEventListener('abort', () => running.abort.abort(new Stopped('lock')))
-    if (this.#closing !== null) running.abort.abort(new Stopped('close'))
-    const finished = new AbortController()
-    const watched = this.#watch(id, running, finished.signal)
-    try {
-      const result = await handler(job.data.input, this.#context(job, running))
-      return result ?? null
-    } catch (error) {
-      const stopped = running.abort.signal.aborted ? (running.abort.signal.reason as Stopped).why : null
-      if (stopped === 'cancel') throw failed({ code: CANCELLED, message: 'cancelled', hint: '', retry: 'never' })
-      if (stopped === 'close') {
-        await job.moveToWait(token)
-        throw new WaitingError()
-      }
-      throw failed(failure(classify(error)))
-    } finally {
-      this.#running.delete(id)
-      finished.abort()
-      await watched
-    }
-  }
-
-  /** Puts a paused job aside so that it takes no worker's place. Never returns. */
-  async #hold(job: Stored, token: string): Promise<never> {
-    await job.moveToDelayed(this.#options.clock.now() + HELD_MS, token)
-    // Resumed between our read and the move: nobody else would promote it.
-    const now = await this.#queue.getJob(job.id!)
-    if (now !== undefined && now.data.control !== 'pause') await promote(now as Stored)
-    throw new DelayedError()
-  }
-
-  #context(job: Stored, running: Running): JobContext {
-    const { clock } = this.#options
-    const signal = running.abort.signal
-    const startedMs = clock.monotonic()
-    let pausedMs = 0
-    let writtenMs = Number.NEGATIVE_INFINITY
-    const check = () => {
-      if (signal.aborted) throw signal.reason
-    }
-    return {
-      id: job.id!,
-      signal,
-      progress: async (fraction, note) => {
-        check()
-        if (note !== undefined) await job.log(this.#line(note))
-        const now = clock.monotonic()
-        // A hundred reports a second tell no more than ten, and each is a write.
-        if (fraction >= 1 || note !== undefined || now - writtenMs >= 100) {
-          writtenMs = now
-          const elapsed = now - startedMs - pausedMs
-          const etaMs = fraction > 0 ? Math.round((elapsed * (1 - fraction)) / fraction) : null
-          await job.updateProgress({ fraction, eta_ms: etaMs, at_ms: clock.now() })
-        }
-        while (running.control === 'pause' && !signal.aborted)
-          await new Promise<void>((resolve) => (running.wake = resolve))
-        pausedMs += clock.monotonic() - now
-        check()
-      },
-      log: async (line) => {
-        check()
-        await job.log(this.#line(line))
-      },
-    }
-  }
-
-  /** Follows what other processes ask of a running job. */
-  async #watch(id: string, running: Running, finished: AbortSignal): Promise<void> {
-    running.abort.signal.addEventListener('abort', () => running.wake())
-    for (;;) {
-      await this.#options.clock.sleep(this.#options.controlPollMs, finished)
-      if (finished.aborted) return
-      try {
-        const control = (await this.#queue.getJob(id))?.data.control
-        if (control !== undefined) steer(running, control)
-      } catch (error) {
-        this.#report(error)
-      }
-    }
-  }
-
   async #control(job: Stored, control: Control): Promise<void> {
     await job.updateData({ input: job.data.input, control })
-    const running = this.#running.get(job.id!)
-    if (running !== undefined) steer(running, control)
+    this.#running.steer(job.id!, control)
   }
 
   #change(id: string, change: (job: Stored, state: JobState) => Promise<void>): Promise<JobView> {
@@ -366,7 +242,7 @@ export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
       const stored = await this.#queue.getJobState(id)
       const job = (await this.#queue.getJob(id)) as Stored | undefined
       if (job === undefined) throw unknownJob(id)
-      await change(job, this.#viewOf(job, stored).state)
+      await change(job, viewOf(job, stored, this.#options.clock.now()).state)
       return (await this.#view(id))!
     })
   }
@@ -375,29 +251,7 @@ export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
     // State first: what a state promises (a result, an error) is then surely in the job that is read behind it.
     const state = await this.#queue.getJobState(id)
     const job = (await this.#queue.getJob(id)) as Stored | undefined
-    return job === undefined ? null : this.#viewOf(job, state)
-  }
-
-  #viewOf(job: Stored, stored: string): JobView {
-    const error = stored === 'failed' ? readFailure(job.failedReason) : null
-    const state = stateOf(stored, job.data.control, error?.code === CANCELLED)
-    const report = job.progress as number | { fraction: number; eta_ms: number | null; at_ms: number }
-    const eta = typeof report === 'object' && state === 'active' ? report.eta_ms : null
-    const since = typeof report === 'object' ? this.#options.clock.now() - report.at_ms : 0
-    return {
-      id: job.id!,
-      type: job.name as JobType,
-      state,
-      data: job.data.input,
-      progress: state === 'completed' ? 1 : typeof report === 'object' ? report.fraction : 0,
-      eta_ms: eta === null ? null : Math.max(0, eta - Math.max(0, since)),
-      result: state === 'completed' ? (job.returnvalue ?? null) : null,
-      error:
-        state === 'failed' && error !== null ? { code: error.code, message: error.message, hint: error.hint } : null,
-      created_at: new Date(job.timestamp).toISOString(),
-      finished_at:
-        job.finishedOn === undefined || job.finishedOn === null ? null : new Date(job.finishedOn).toISOString(),
-    }
+    return job === undefined ? null : viewOf(job, state, this.#options.clock.now())
   }
 
   #jobOptions() {
@@ -409,10 +263,6 @@ export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
       removeOnFail: KEPT,
       stackTraceLimit: 1,
     }
-  }
-
-  #line(text: string): string {
-    return `${new Date(this.#options.clock.now()).toISOString()} ${text}`
   }
 
   /** Runs one request; what is not ours already is the queue's failure. */
@@ -432,21 +282,6 @@ export class JobsOnBullMq<B extends IQueueBackend, C> implements JobQueue {
 /** When a schedule runs next, for BullMQ: see cron.ts on why not its own. */
 const repeatStrategy = (after: number, options: { pattern?: string; tz?: string }): number =>
   nextRun({ pattern: options.pattern!, zone: options.tz! }, after)
-
-function steer(running: Running, control: Control): void {
-  running.control = control
-  if (control === 'cancel') running.abort.abort(new Stopped('cancel'))
-  if (control !== 'pause') running.wake()
-}
-
-/** Makes a held job runnable; a job that left the delayed state meanwhile needs no help. */
-async function promote(job: Stored): Promise<void> {
-  try {
-    await job.promote()
-  } catch (error) {
-    if ((await job.getState()) === 'delayed') throw error
-  }
-}
 
 const unknownJob = (id: string) => new OperatingError('JOB_UNKNOWN', `there is no job ${id}`, { job: id })
 const wrongState = (id: string, operation: string, state: JobState) =>
