@@ -123,7 +123,7 @@ function constantOf(field: FlatField, constant: Constant): string {
   const type = sqlTypeOf(field)
   if (constant === null) return `CAST(NULL AS ${type})`
   if (constant instanceof Uint8Array) {
-    if (field.kind === 'string') return sqlText(new TextDecoder().decode(constant))
+    if (field.kind === 'string') return sqlText(new TextDecoder('utf-8', { ignoreBOM: true }).decode(constant))
     return `'${Array.from(constant, (byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('')}'::BLOB`
   }
   // A decimal's default is its unscaled integer.

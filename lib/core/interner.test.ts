@@ -17,3 +17,15 @@ test('[W8] distinct texts beyond the bytes of a dimension are refused by name; t
   expect(() => intern('c'.repeat(7_000))).toThrow(/^METRIC_LIMIT/)
   expect(intern('b', 'd')).toEqual([1, 2])
 })
+
+test('[W11] a text that begins with U+FEFF keeps it: it is another group', () => {
+  const interner = createStringInterner()
+  const ids = new Int32Array(4)
+  const texts = ['a', '\ufeffa', '\ufeff', '']
+  const chunk = chunkOf(
+    [specOf('who', 'string')],
+    texts.map((text) => ({ eventTime: 0, cells: [text] })),
+  )
+  interner.intern(chunk.columns[0]!, texts.length, ids)
+  expect([...ids].map((id) => interner.value(id))).toEqual(texts)
+})

@@ -23,7 +23,8 @@ export interface Interner {
 }
 
 const INLINE = 20
-const utf8 = new TextDecoder()
+// A text may begin with U+FEFF, which a decoder takes for a byte order mark and drops unless it is told not to.
+const utf8 = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** Interns byte ranges (strings). `intern` throws RangeError `METRIC_LIMIT …` when distinct values have more than `bytesMax` bytes. */
 export function createStringInterner(bytesMax: number = LIMITS.dimensionBytes): Interner {

@@ -56,6 +56,20 @@ test('a table survives the wire exactly: nulls, int64 extremes, negative 128-bit
   expect(plain(decodePartials(encodePartials(table), layout))).toEqual(plain(table))
 })
 
+test('[W11] texts that begin with U+FEFF keep it on the wire: they are groups of their own', () => {
+  const texts = layoutOf([{ name: 'a', kind: 'string', scale: 0 }], [])
+  const values = ['a', '\ufeffa', '\ufeff', '', null]
+  const table: PartialTable = {
+    layout: texts,
+    count: values.length,
+    windowFrom: new Float64Array(values.length),
+    cells: new Float64Array(values.length),
+    dimensions: [{ values, index: Int32Array.from(values.keys()) }],
+  }
+  const read = decodePartials(encodePartials(table), texts).dimensions[0]!
+  expect([...read.index].map((i) => read.values[i])).toEqual(values)
+})
+
 test('text dictionaries as UTF-8 and as strings give the same bytes; a table without rows survives', () => {
   const small = layoutOf(
     [{ name: 'a', kind: 'string', scale: 0 }],

@@ -36,6 +36,8 @@ import { assert } from '#core/assert.ts'
 import type { DictionaryColumn, GroupValue, PartialLayout, PartialTable } from '#core/partial.ts'
 
 const TWO_32 = 4_294_967_296
+/** Arrow's own accessor decodes with a decoder that drops a leading U+FEFF, which would make two groups one. */
+const utf8 = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** Safe integers of a strided column of doubles as little-endian int64, without a bigint per row. */
 function int64Words(cells: Float64Array, count: number, stride: number, slot: number): BigInt64Array {
@@ -235,7 +237,10 @@ export function decodePartials(bytes: Uint8Array, layout: PartialLayout): Partia
     const index = Int32Array.from(data.values as Int32Array)
     const values: GroupValue[] = []
     const dictionary = data.dictionary!
-    for (let i = 0; i < dictionary.length; i++) values.push(groupValue(dimension, dictionary, i))
+    const texts = dimension.kind === 'string' ? dictionary.data[0] : undefined
+    for (let i = 0; i < dictionary.length; i++) {
+      values.push(texts === undefined ? groupValue(dimension, dictionary, i) : textAt(texts as Data<Utf8>, i))
+    }
     if (data.nullCount > 0) {
       values.push(null)
       for (let row = 0; row < count; row++) if (!data.getValid(row)) index[row] = values.length - 1
@@ -272,6 +277,9 @@ export function decodePartials(bytes: Uint8Array, layout: PartialLayout): Partia
 
 const int32View = (values: BigInt64Array, count: number): Int32Array =>
   new Int32Array(values.buffer, values.byteOffset, count * 2)
+
+const textAt = ({ values, valueOffsets }: Data<Utf8>, i: number): string =>
+  utf8.decode(values.subarray(valueOffsets[i], valueOffsets[i + 1]))
 
 function groupValue(
   dimension: PartialLayout['dimensions'][number],

@@ -70,7 +70,7 @@ export type OpenedBatch =
       readonly header: BatchHeader
     }
 
-const text = new TextDecoder()
+const text = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** Reads the header leniently: missing bytes count as 0, an int64 beyond 2^53 is rounded. */
 function parseHeader(bytes: Uint8Array): BatchHeader {

@@ -59,7 +59,7 @@ const columnOf = ({ name, kind, precision, scale }: ColumnSpec): ParquetColumn =
 })
 
 const utf8 = new TextEncoder()
-const text = new TextDecoder()
+const text = new TextDecoder('utf-8', { ignoreBOM: true })
 const KINDS: Record<RowKind, Uint8Array> = {
   event: utf8.encode('event'),
   quarantined: utf8.encode('quarantined'),
