@@ -13,7 +13,7 @@ import type { EventLog, Registry } from '#io/ports.ts'
 import type { Definitions, StreamDefinition } from '#metrics/definition.ts'
 import { BARRIER_HEADER } from '#schemas/topics.ts'
 
-/** The current schema, and an older one without `note` and with an int distance. */
+/** The stream's schema. */
 export const FLIGHT = JSON.stringify({
   type: 'record',
   name: 'Flight',
@@ -30,7 +30,7 @@ export const FLIGHT = JSON.stringify({
     { name: 'note', type: 'string', default: '' },
   ],
 })
-/** The schema before `origin` became nullable and fields were added: an older writer. */
+/** A schema behind FLIGHT: without `note`, and with an int distance. */
 export const FLIGHT_OLD = JSON.stringify({
   ...JSON.parse(FLIGHT),
   fields: JSON.parse(FLIGHT)

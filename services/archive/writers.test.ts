@@ -6,14 +6,11 @@ import avro from 'avsc'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { columnSpecOf, parseFlatSchema } from '#format/avro-schema.ts'
 import { frame } from '#format/confluent.ts'
-import type { DeadLetter } from '#format/dead-letter.ts'
-import { encodeBatch } from '#format/record-batch.ts'
 import { type DuckDb, openDuckDb, type Row } from '#io/duckdb.ts'
-import { type ArchiveEntry, type ArchiveWriter, WRITERS_KEY } from '#schemas/archive.ts'
+import { type ArchiveWriter, WRITERS_KEY } from '#schemas/archive.ts'
 import { createMemoryRegistry, flightStream } from '#testkit/archive-fixture.ts'
+import { archivePartition, batchesOf } from '#testkit/archive-partition.ts'
 import { createMemoryLake } from '#testkit/lake-memory.ts'
-import { openPartition } from './partition.ts'
-import { createWriters } from './writers.ts'
 
 const at = { name: 'at', type: 'long' }
 const record = (...fields: object[]): string => JSON.stringify({ type: 'record', name: 'R', fields: [at, ...fields] })
@@ -48,39 +45,18 @@ async function archived(batches: readonly (readonly Sent[])[]) {
     fields: parseFlatSchema(DAY).fields.map(columnSpecOf),
     eventTime: { field: 'at', unit: 'ms' },
   })
-  const letters: Omit<DeadLetter, 'topic' | 'partition' | 'sha256'>[] = []
-  const entries: ArchiveEntry[] = []
-  const partition = await openPartition({
-    lake,
-    stream,
-    partition: 0,
-    start: 0,
-    incarnation: null,
-    writers: createWriters(stream, registry),
-    letters: {
-      full: false,
-      add: (letter) => void letters.push(letter),
-      flush: async () => undefined,
-      forget: () => undefined,
-    },
-    policy: { rows: 1e6, bytes: 1e9, intervalMs: 1e9 },
-    onEntry: (entry) => void entries.push(entry),
-  })
-  let next = 0
-  for (const batch of batches) {
-    const records = await Promise.all(
-      batch.map(async ([schema, value]) => {
-        const type = avro.Type.forSchema(JSON.parse(schema), { wrapUnions: false })
-        const id = await registry.register('any', schema)
-        return { key: null, value: frame(id, type.toBuffer({ at: 1, ...value })) }
-      }),
-    )
-    const bytes = encodeBatch(records, 1_000)
-    new DataView(bytes.buffer, bytes.byteOffset).setBigInt64(0, BigInt(next))
-    await partition.take({ partition: 0, baseOffset: next, lastOffset: next + records.length - 1, bytes })
-    next += records.length
-  }
-  await partition.closeFile()
+  const records = await Promise.all(
+    batches.map((batch) =>
+      Promise.all(
+        batch.map(async ([schema, value]) => {
+          const type = avro.Type.forSchema(JSON.parse(schema), { wrapUnions: false })
+          const id = await registry.register('any', schema)
+          return { key: null, value: frame(id, type.toBuffer({ at: 1, ...value })) }
+        }),
+      ),
+    ),
+  )
+  const { entries, letters } = await archivePartition({ lake, registry, stream }, batchesOf(records))
   const files = []
   for (const { file } of entries) {
     const path = `'${lake.root}/${file.path}'`
