@@ -13,7 +13,7 @@ import { shownAddresses } from '#io/registry-http.ts'
 import { type Service, startKafka, startRedis } from '../infra/local/launcher.ts'
 import { type Child, superviseChild } from './distributed-child.ts'
 import { requireOwnKey } from './parts.ts'
-import { makeDataDir, type Running, runProcess } from './runtime.ts'
+import { makeDataDir, type Running, runProcess, TERMINAL_SETTINGS } from './runtime.ts'
 import { SERVICE_NAMES } from './service.ts'
 import { say } from './terminal.ts'
 
@@ -85,6 +85,8 @@ const cannotStart =
   }
 
 async function startOutside(config: Config, logger: Logger, onStop: (stop: () => Promise<void>) => void) {
+  if (config.kafkaBrokers === null) say('Starting Kafka; the first time, Maven fetches it …')
+  if (config.redisUrl === null) say('Starting Redis …')
   const started = await Promise.allSettled([
     config.kafkaBrokers !== null
       ? null
@@ -193,7 +195,9 @@ async function start(config: Config, logger: Logger): Promise<Running> {
       TIDEMARK_KAFKA_BROKERS: kafka?.address ?? config.kafkaBrokers!.join(','),
       TIDEMARK_REDIS_URL: redis?.address ?? config.redisUrl!,
       TIDEMARK_LAKE: config.lake,
+      TIDEMARK_LOG_LEVEL: config.logLevel,
     }
+    say('Starting the services …')
     const urls = await startServices(config, (name, env) => {
       const { variable, port } = portOf(name, config)
       const child = superviseChild({
@@ -243,4 +247,4 @@ const urlOf = (child: Child): Promise<string> =>
   })
 
 // A folder of its own: the archive of the embedded log in ./data says nothing about Kafka's, and would stop this one for suspected loss.
-await runProcess('tidemark', start, { DATA_DIR: './data/distributed' })
+await runProcess('tidemark', start, { ...TERMINAL_SETTINGS, DATA_DIR: './data/distributed' })

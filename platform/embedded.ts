@@ -50,9 +50,16 @@ export interface Embedded {
   close(): Promise<void>
 }
 
-/** Starts everything; resolves when the API answers. `readyz` tells when the parts have caught up. */
-export async function startEmbedded(config: Config, logger: Logger): Promise<Embedded> {
-  const base = await openBase(config, logger)
+/**
+ * Starts everything; resolves when the API answers. `readyz` tells when the parts have caught up.
+ * `accept` may refuse the definitions by throwing, before anything is opened.
+ */
+export async function startEmbedded(
+  config: Config,
+  logger: Logger,
+  accept?: (definitions: Definitions) => void,
+): Promise<Embedded> {
+  const base = await openBase(config, logger, accept)
   try {
     return await compose(base)
   } catch (error) {

@@ -1,9 +1,9 @@
 /** The demo feed of `npm start`: the flights time-lapse, with a build at each night of the lapse instead of each night of ours. */
 import type { Logger } from 'pino'
 import { systemClock } from '#io/clock.ts'
-import { classify } from '#io/errors.ts'
+import { classify, OperatingError } from '#io/errors.ts'
 import type { EventLog, JobQueue, Registry } from '#io/ports.ts'
-import type { StreamDefinition } from '#metrics/definition.ts'
+import type { Definitions, StreamDefinition } from '#metrics/definition.ts'
 import { feedFlights } from '../services/feed/flights.ts'
 
 /** Wall time of history that is sent at once: half an hour, thirty days at one day per minute. */
@@ -20,6 +20,14 @@ export interface LapseDeps {
   readonly logger: Logger
   /** Told once, when the history is on the log. */
   readonly onLive: (sent: number) => void
+}
+
+/** The stream that the lapse feeds. @throws OperatingError CONFIG_INVALID when the definitions have none */
+export function demoStream({ streams }: Definitions): StreamDefinition {
+  const stream = streams.find(({ name }) => name === 'flights')
+  if (stream !== undefined) return stream
+  const message = 'The demo feed needs a stream named flights, which the definitions do not have.'
+  throw new OperatingError('CONFIG_INVALID', message, {}, { hint: 'Set TIDEMARK_FEED=none for your own definitions.' })
 }
 
 /** Starts feeding and building; `close` ends both. */

@@ -48,9 +48,14 @@ export interface Base {
 }
 
 /** Opens settings, definitions and log. `lock`: this process owns the embedded log. */
-export async function openBase(config: Config, logger: Logger): Promise<Base> {
+export async function openBase(
+  config: Config,
+  logger: Logger,
+  accept?: (definitions: Definitions) => void,
+): Promise<Base> {
   const closers: (() => Promise<void>)[] = []
   const definitions = await openDefinitions(config.definitions)
+  accept?.(definitions)
   await makeDataDir(config.dataDir)
   const log = await openLog(logConfigOf(config), { clock: systemClock, lock: true })
   closers.push(() => log.close())

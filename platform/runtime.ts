@@ -64,6 +64,11 @@ export async function untilReady(ready: () => boolean): Promise<void> {
   while (!ready()) await systemClock.sleep(50)
 }
 
+/** Settings of a process that a person starts by hand: on a terminal the log would push away what the person has just read. */
+export const TERMINAL_SETTINGS: NonNullable<Parameters<typeof loadConfig>[1]> = process.stderr.isTTY
+  ? { LOG_LEVEL: 'warn' }
+  : {}
+
 /** A started process. `announce` runs once it is started, and may take its time; a signal ends it as well. */
 export interface Running {
   announce?(): Promise<void>

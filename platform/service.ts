@@ -7,8 +7,7 @@ import type { Logger } from 'pino'
 import type { Config } from '#io/config.ts'
 import { OperatingError } from '#io/errors.ts'
 import type { HttpApp, PartReadiness } from '#io/http.ts'
-import type { StreamDefinition } from '#metrics/definition.ts'
-import { startLapse } from './lapse.ts'
+import { demoStream, startLapse } from './lapse.ts'
 import {
   archiveReadiness,
   type Base,
@@ -57,14 +56,6 @@ const needRegistry = ({ config }: Base): RegistryPlace => {
     'CONFIG_INVALID',
     'TIDEMARK_REGISTRY_URL is not set; a service of its own needs the registry’s address',
   )
-}
-
-/** The stream of the demo feed. @throws OperatingError CONFIG_INVALID when the definitions have none */
-const demoStream = ({ definitions }: Base): StreamDefinition => {
-  const stream = definitions.streams.find(({ name }) => name === 'flights')
-  if (stream !== undefined) return stream
-  const message = 'The demo feed needs a stream named flights, which the definitions do not have.'
-  throw new OperatingError('CONFIG_INVALID', message, {}, { hint: 'Set TIDEMARK_FEED=none for your own definitions.' })
 }
 
 const SERVICES: Record<string, (base: Base) => Promise<string>> = {
@@ -119,7 +110,7 @@ const SERVICES: Record<string, (base: Base) => Promise<string>> = {
       log: base.log,
       registry,
       jobs,
-      stream: demoStream(base),
+      stream: demoStream(base.definitions),
       logger: base.logger,
       daysPerMinute: base.config.lapseDaysPerMinute,
       onLive: (sent) => base.logger.info({ sent }, 'the history is in; the feed is live'),

@@ -127,7 +127,11 @@ export const SETTINGS = {
     meaning: 'DuckDB memory limit of all batch jobs together, MB; beyond it they spill to disk',
   },
   DURABILITY: { fallback: 'fsync', meaning: 'embedded log: fsync survives power loss, os survives kill -9' },
-  LOG_LEVEL: { fallback: 'info', meaning: 'fatal, error, warn, info, debug, trace' },
+  LOG_LEVEL: {
+    fallback: 'info',
+    meaning:
+      'fatal, error, warn, info, debug, trace; on a terminal npm start and start:distributed have warn unless it is set',
+  },
 } as const
 
 type Setting = keyof typeof SETTINGS

@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -112,6 +113,11 @@ describe('a start that cannot be', () => {
     )
     for (const name of ['TIDEMARK_PORT', 'TIDEMARK_FEED', 'TIDEMARK_PROT', 'TIDEMARK_HOST'])
       expect(said).toContain(name)
+  })
+
+  it('[M1] the demo feed on definitions without its stream: before anything is opened', async () => {
+    expect(await refused({ ...own('k'), TIDEMARK_FEED: 'demo' }, 'CONFIG_INVALID')).toContain('TIDEMARK_FEED=none')
+    expect(existsSync(join(directory, 'k'))).toBe(false)
   })
 
   it('[O2] a taken port', async () => {
