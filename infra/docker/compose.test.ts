@@ -11,6 +11,7 @@ import { SERVICE_NAMES } from '../../platform/service.ts'
 
 interface Service {
   readonly image: string
+  readonly pull_policy?: string
   readonly command?: readonly string[]
   readonly user?: string
   readonly read_only?: boolean
@@ -48,9 +49,23 @@ describe('docker-compose.yml', () => {
 
   it.each(own)('%s runs its command, with settings that are accepted, and is healthy by /readyz', (name, service) => {
     expect(service.command).toEqual([name])
-    expect(existsSync(join(ROOT, service.build!.dockerfile))).toBe(true)
     const port = healthPortOf(name, service)
     expect(service.healthcheck!.test).toEqual(['CMD', 'node', 'infra/docker/healthy.ts', String(port)])
+  })
+
+  it('builds its one image in one place, which every service waits for, and never pulls it', () => {
+    // Docker builds services at the same time and refuses the second image of a name.
+    expect(own.filter(([, { build }]) => build !== undefined).map(([name]) => name)).toEqual(['registry'])
+    expect(existsSync(join(ROOT, services['registry']!.build!.dockerfile))).toBe(true)
+    for (const [name, { image, pull_policy }] of own) {
+      expect(image).toBe(services['registry']!.image)
+      expect(pull_policy).toBe(name === 'registry' ? 'build' : 'never')
+      const above = (each: string): string[] => [
+        each,
+        ...Object.keys(services[each]!.depends_on ?? {}).flatMap((other) => above(other)),
+      ]
+      expect(above(name)).toContain('registry')
+    }
   })
 
   it.each(Object.entries(services))('%s has no right that it does not need', (name, service) => {
