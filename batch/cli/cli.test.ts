@@ -4,7 +4,8 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { captured } from '#testkit/captured.ts'
 import { fits, tableOf } from './print.ts'
 import { runCli } from './run.ts'
 
@@ -34,23 +35,11 @@ beforeAll(async () => {
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 })
 afterAll(() => server.close())
-afterEach(() => vi.restoreAllMocks())
 
 async function run(args: string[], scripted: typeof answers = []) {
   answers = scripted
   requests.length = 0
-  let out = ''
-  let error = ''
-  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-    out += String(text)
-    return true
-  })
-  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
-    error += String(text)
-    return true
-  })
-  const exitCode = await runCli(['--url', url, ...args])
-  return { exitCode, out, error }
+  return captured(() => runCli(['--url', url, ...args]))
 }
 
 const row = {
