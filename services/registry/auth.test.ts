@@ -177,7 +177,7 @@ describe('keys of the registry', () => {
       403,
       { error_code: 40301, message: `User is denied operation Read on Schema: ${other}` },
     ])
-    const client = createRegistryClient({ url: url.replace('//', `//reader:${secrets.reader}@`), timeoutMs: 5_000 })
+    const client = createRegistryClient({ url: url.replace('//', `//reader:${secrets.reader}@`), timeoutMs: 60_000 })
     expect(await client.schemaById(shared)).toContain('A1')
     expect(await client.schemaById(99)).toBeNull()
     await expect(client.schemaById(other)).rejects.toMatchObject({

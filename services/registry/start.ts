@@ -41,17 +41,20 @@ export async function startRegistry(deps: {
   keys?: readonly RegistryKey[] | null
   /** Makes this instance, at a URL, one of several that choose who writes; left out = it is the only one. */
   elect?: (url: string) => Leadership
+  /** How long a write waits for a writer; left out = as forwarding does. */
+  patienceMs?: number
   /** URL at which the others reach it; null or left out = the one it listens on. */
   advertisedUrl?: string | null
 }): Promise<RunningRegistry> {
-  const { log, clock, port, host, logger = SILENT, keys = null, elect, advertisedUrl = null } = deps
+  const { log, clock, port, host, logger = SILENT, keys = null, elect, patienceMs, advertisedUrl = null } = deps
   const stopping = new AbortController()
   let leadership: Leadership | null = null
   const state = await openRegistryState({ log, clock, logger })
   const app = Fastify({
     ...SERVER_OPTIONS,
     requestTimeout: 15_000,
-    connectionTimeout: 20_000,
+    // Silence on a connection. A write may wait so long for the writer, or one of very many for its turn, and is then still answered.
+    connectionTimeout: 120_000,
     keepAliveTimeout: 30_000,
     forceCloseConnections: 'idle',
   })
@@ -64,6 +67,7 @@ export async function startRegistry(deps: {
       logger,
       stopping: stopping.signal,
       refresh: () => state.refresh(),
+      ...(patienceMs === undefined ? {} : { patienceMs }),
     })
   await app.register(registryRoutes, { state, logger })
   const close = async (): Promise<void> => {
