@@ -1,4 +1,5 @@
 import { connect } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
 import { Type } from 'typebox'
 import { afterEach, describe, expect, it } from 'vitest'
 import { OperatingError } from './errors.ts'
@@ -127,6 +128,17 @@ describe('[Q3] problem bodies', () => {
     const refused = await app.inject('/limited')
     expect([refused.statusCode, refused.json<{ code: string }>().code]).toEqual([429, 'RATE_LIMITED'])
     expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0)
+  })
+})
+
+describe('a process with little time', () => {
+  it('answers when turns of its loop take a second each: that is slow, and not overloaded', async () => {
+    const app = await appOf()
+    for (let turns = 0; turns < 2; turns++) {
+      for (const until = performance.now() + 1_010; performance.now() < until; );
+      await turn()
+    }
+    expect((await app.inject('/typed?limit=1')).statusCode).toBe(200)
   })
 })
 

@@ -26,12 +26,15 @@ import { answerUnread } from './http-unread.ts'
  */
 const HTTP_BOUNDS = {
   requestTimeoutMs: 15_000,
-  /** A socket without traffic; streams of events send a heartbeat more often. */
-  connectionTimeoutMs: 20_000,
+  /** A socket without traffic, an answer that is being computed included; streams of events send a heartbeat more often. */
+  connectionTimeoutMs: 120_000,
   headersTimeoutMs: 10_000,
-  keepAliveTimeoutMs: 15_000,
+  /** Longer than proxies keep their connections: who closes first must not be the one that is sent the next request. */
+  keepAliveTimeoutMs: 72_000,
   /** Above the p99 of a query that runs in the same process; beyond it requests are answered 503. */
   eventLoopDelayMaxMs: 5_000,
+  /** Two turns of the longest delay: a sample in which the loop turned less often counts as an infinite delay. */
+  eventLoopSampleMs: 10_000,
 } as const
 
 /** One part of a process: ready, or the reason why not. */
@@ -166,6 +169,7 @@ export async function createHttp(options: HttpOptions): Promise<HttpApp> {
   })
   await app.register(underPressure, {
     maxEventLoopDelay: HTTP_BOUNDS.eventLoopDelayMaxMs,
+    sampleInterval: HTTP_BOUNDS.eventLoopSampleMs,
     pressureHandler: (request, _reply, type) => {
       if (ALWAYS_ANSWERED.has(request.url.split('?', 1)[0]!)) return
       throw new OperatingError('OVERLOADED', `This process is overloaded (${type}).`)
