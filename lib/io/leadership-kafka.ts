@@ -27,16 +27,17 @@ export interface KafkaLeadershipOptions {
   readonly url: string
   /** Hears of trouble that goes on for some seconds, and of a choice that cannot be made. */
   readonly onTrouble: (error: OperatingError | Error) => void
+  /** How long a member may be silent before it is put out (default 6 s, the shortest that a broker allows by default). */
+  readonly sessionMs?: number
   /** Rewrites broker addresses; for tests. */
   readonly route?: KafkaConnection['route']
 }
 
 const PROTOCOL_TYPE = 'sr'
 const PROTOCOL = 'v0'
-/** The shortest that a broker allows by default. */
 const SESSION_MS = 6_000
-/** Whoever is there and does not join again in this time is put out: several beats. */
-const REBALANCE_MS = 2_000
+/** Whoever is there and does not join again in this part of a session, several beats, is put out. */
+const REBALANCES_PER_SESSION = 3
 const BEAT_MS = 500
 const AGAIN_MS = 250
 /** A fresh cluster has no coordinator for a moment, which is no trouble. */
@@ -104,7 +105,7 @@ function choose(members: JoinedGroup['members'], last: string | null): Assignmen
 
 /** Joins the group and goes on by itself until `close`; nothing here throws. */
 export function joinKafkaLeadership(options: KafkaLeadershipOptions): Leadership {
-  const { brokers, clientId, clock, group, url, onTrouble } = options
+  const { brokers, clientId, clock, group, url, onTrouble, sessionMs = SESSION_MS } = options
   const route = options.route ?? ((address) => address)
   const link = new KafkaLink({ brokers, clientId, requestTimeoutMs: REQUEST_MS, route }, clock)
   const metadata = Buffer.from(JSON.stringify(identityOf(url)))
@@ -117,7 +118,7 @@ export function joinKafkaLeadership(options: KafkaLeadershipOptions): Leadership
   let failures = 0
 
   /** One that leads and cannot reach the coordinator must assume that another was chosen. */
-  const leader = (): Leader | null => (known?.self === true && clock.monotonic() - beatAt > SESSION_MS ? null : known)
+  const leader = (): Leader | null => (known?.self === true && clock.monotonic() - beatAt > sessionMs ? null : known)
 
   function learn(next: Leader | null): void {
     const changed = next?.url !== known?.url || next?.self !== known?.self
@@ -130,8 +131,8 @@ export function joinKafkaLeadership(options: KafkaLeadershipOptions): Leadership
     const joinedAt = clock.monotonic()
     const joined = await coordinator.joinGroup({
       groupId: group,
-      sessionTimeout: SESSION_MS,
-      rebalanceTimeout: REBALANCE_MS,
+      sessionTimeout: sessionMs,
+      rebalanceTimeout: sessionMs / REBALANCES_PER_SESSION,
       memberId,
       protocolType: PROTOCOL_TYPE,
       groupProtocols: [{ name: PROTOCOL, metadata }],
@@ -185,7 +186,7 @@ export function joinKafkaLeadership(options: KafkaLeadershipOptions): Leadership
         link.reset()
         failures += 1
         if (failures % TELL_EVERY === 0) onTrouble(classify(error))
-        await clock.sleep(Math.min(AGAIN_MS * failures, SESSION_MS), closing.signal)
+        await clock.sleep(Math.min(AGAIN_MS * failures, sessionMs), closing.signal)
       }
     }
   }
