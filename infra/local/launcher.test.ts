@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { kafkaMissing, startRedis } from './launcher.ts'
 
@@ -45,6 +44,5 @@ it.skipIf(!hasRedis)('starts Redis again on the same address, and ends it with i
       return false
     }
   }
-  for (let waitedMs = 0; isAlive() && waitedMs < 10_000; waitedMs += 50) await sleep(50)
-  expect(isAlive()).toBe(false)
+  await expect.poll(isAlive, { timeout: 60_000 }).toBe(false)
 })

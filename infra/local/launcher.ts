@@ -6,7 +6,7 @@
  * left behind. Both listen on loopback only. A data directory may be started again after a stop or a kill: same address.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
@@ -33,10 +33,14 @@ export interface ServiceOptions {
 }
 
 const KAFKA_VERSION = '4.3.1'
+/** Quiet, and never waiting for ever for a repository that does not answer: Maven's own patience is half an hour. */
+const MAVEN = ['-q', '-B', '-Dmaven.wagon.rto=60000', '-Dmaven.wagon.http.retryHandler.count=3']
 const ROOT = join(import.meta.dirname, '../..')
 const CACHE = join(ROOT, '.cache/kafka')
-const READY_MS = 60_000
+const READY_MS = 180_000
 const STOP_MS = 15_000
+/** Below the ports that systems hand out by themselves, to whoever connects or asks for any port. */
+const PORTS = { from: 20_000, until: 32_000 }
 
 /** Ends the child when the owner is gone, and says the child's pid first. Arguments: owner, directory to remove or '', command. */
 const SUPERVISOR = `
@@ -95,14 +99,17 @@ async function supervise(
 async function untilReady(
   name: string,
   logPath: string,
-  ended: () => boolean,
+  { pid, ended }: { pid: number; ended: () => boolean },
   probe: () => Promise<boolean>,
 ): Promise<void> {
   const deadline = performance.now() + READY_MS
   while (!(await probe())) {
     if (ended() || performance.now() > deadline) {
       const tail = readFileSync(logPath, 'utf8').trim().slice(-2_000)
-      throw new Error(`${name} ${ended() ? 'ended' : 'did not get ready'} while starting:\n${tail}`)
+      const what = ended() ? 'ended' : 'did not get ready'
+      // Nobody else knows of it: left alone it would keep the directory and the port from the next one.
+      await stopProcess(pid, ended)
+      throw new Error(`${name} ${what} while starting:\n${tail}`)
     }
     await sleep(50)
   }
@@ -136,31 +143,45 @@ async function stopProcess(pid: number, ended: () => boolean): Promise<void> {
   }
 }
 
-/** A TCP port that is free on loopback now. */
+/**
+ * A TCP port that is free on loopback now, and stays so: one of a range in which nobody gets a port without asking for it by
+ * number. Whoever takes it may be stopped and started on it again.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
+  for (;;) {
+    const port = randomInt(PORTS.from, PORTS.until)
+    const server = createServer()
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false))
+      server.listen(port, '127.0.0.1', () => resolve(true))
+    })
+    if (!isFree) continue
+    await new Promise((resolve) => server.close(resolve))
+    return port
+  }
 }
 
 /** Kafka's jars, fetched once. @throws Error in one sentence when java or mvn is missing, with Maven's words when it fails */
 async function kafkaJars(): Promise<string> {
   await run('java', ['-version'], 'openjdk-17-jre-headless')
-  const libs = join(CACHE, `libs-${KAFKA_VERSION}`)
-  if (existsSync(libs)) return libs
-  const partial = `${libs}.${process.pid}`
+  return fetched(`libs-${KAFKA_VERSION}`, ['dependency:copy-dependencies'])
+}
+
+/** A directory of the cache that a goal of Maven fills; whole or not there. @throws Error with Maven's words when it fails */
+async function fetched(name: string, goal: readonly string[]): Promise<string> {
+  const directory = join(CACHE, name)
+  if (existsSync(directory)) return directory
+  const partial = `${directory}.${process.pid}`
   const pom = join(import.meta.dirname, 'pom.xml')
-  await run('mvn', ['-q', '-B', '-f', pom, 'dependency:copy-dependencies', `-DoutputDirectory=${partial}`], 'maven')
+  await run('mvn', [...MAVEN, '-f', pom, ...goal, `-DoutputDirectory=${partial}`], 'maven')
   try {
-    renameSync(partial, libs)
+    renameSync(partial, directory)
   } catch (error) {
     // Another process was faster.
-    if (!existsSync(libs)) throw error
+    if (!existsSync(directory)) throw error
     rmSync(partial, { recursive: true, force: true })
   }
-  return libs
+  return directory
 }
 
 /** Why Kafka cannot be run here, in one sentence; null when it can. */
@@ -174,15 +195,8 @@ export async function kafkaMissing(): Promise<string | null> {
 }
 
 /** The jar of Kafka's command-line tools, which the server does without; fetched once. @throws Error as `kafkaJars` */
-async function kafkaTools(): Promise<string> {
-  const directory = join(CACHE, `tools-${KAFKA_VERSION}`)
-  const pom = join(import.meta.dirname, 'pom.xml')
-  const artifact = `-Dartifact=org.apache.kafka:kafka-tools:${KAFKA_VERSION}`
-  if (!existsSync(directory)) {
-    await run('mvn', ['-q', '-B', '-f', pom, 'dependency:copy', artifact, `-DoutputDirectory=${directory}`], 'maven')
-  }
-  return directory
-}
+const kafkaTools = (): Promise<string> =>
+  fetched(`tools-${KAFKA_VERSION}`, ['dependency:copy', `-Dartifact=org.apache.kafka:kafka-tools:${KAFKA_VERSION}`])
 
 /**
  * The first `records` records of a topic as the JVM's console consumer prints them: key, tab, value; `null` is none.
@@ -193,7 +207,7 @@ export async function printTopic(options: { brokers: string; topic: string; reco
   const classes = [await kafkaJars(), await kafkaTools()].map((directory) => join(directory, '*')).join(':')
   const java = ['-cp', classes, '-Dorg.slf4j.simpleLogger.defaultLogLevel=off', '-XX:TieredStopAtLevel=1', '-Xmx64m']
   const what = ['--bootstrap-server', brokers, '--topic', topic, '--from-beginning', '--max-messages', String(records)]
-  const how = ['--timeout-ms', '20000', '--formatter-property', 'print.key=true']
+  const how = ['--timeout-ms', '120000', '--formatter-property', 'print.key=true']
   const tool = 'org.apache.kafka.tools.consumer.ConsoleConsumer'
   const output = await run('java', [...java, tool, ...what, ...how], 'openjdk-17-jre-headless')
   return output.split('\n').filter((line) => line.includes('\t'))
@@ -249,9 +263,9 @@ export async function startKafka(options: ServiceOptions): Promise<Service & { r
   const port = Number(/^listeners=PLAINTEXT:\/\/127\.0\.0\.1:(\d+)/m.exec(readFileSync(properties, 'utf8'))![1])
   const logPath = join(directory, 'kafka.log')
   const flags = ['-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
-  const { pid, ended } = await supervise(['java', ...java, ...flags, 'kafka.Kafka', properties], logPath, options)
-  await untilReady('Kafka', logPath, ended, () => answers(port, '', ''))
-  return { brokers: `127.0.0.1:${port}`, pid, stop: () => stopProcess(pid, ended) }
+  const started = await supervise(['java', ...java, ...flags, 'kafka.Kafka', properties], logPath, options)
+  await untilReady('Kafka', logPath, started, () => answers(port, '', ''))
+  return { brokers: `127.0.0.1:${port}`, pid: started.pid, stop: () => stopProcess(started.pid, started.ended) }
 }
 
 /**
@@ -277,7 +291,7 @@ export async function startRedis(options: ServiceOptions): Promise<Service & { r
     logfile: logPath,
   }
   const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)])
-  const { pid, ended } = await supervise(['redis-server', ...args], logPath, options)
-  await untilReady('Redis', logPath, ended, () => answers(port, 'PING\r\n', '+PONG'))
-  return { url: `redis://127.0.0.1:${port}`, pid, stop: () => stopProcess(pid, ended) }
+  const started = await supervise(['redis-server', ...args], logPath, options)
+  await untilReady('Redis', logPath, started, () => answers(port, 'PING\r\n', '+PONG'))
+  return { url: `redis://127.0.0.1:${port}`, pid: started.pid, stop: () => stopProcess(started.pid, started.ended) }
 }
