@@ -11,7 +11,7 @@ export const API = { produce: 0, fetch: 1, metadata: 3 } as const
 export interface FaultProxy {
   readonly host: string
   readonly port: number
-  /** How many responses were swallowed. */
+  /** How many responses were, or will be, swallowed. */
   readonly dropped: number
   /** How many bytes' arrivals were held back by `freeze`. */
   readonly held: number
@@ -73,6 +73,7 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
         if (left > 0) {
           toDrop.set(apiKey, left - 1)
           doomed.add(frame.readInt32BE(8))
+          dropped += 1
         }
         pass(() => send(broker, frame))
       }),
@@ -80,8 +81,7 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
     broker.on(
       'data',
       frames((frame) => {
-        if (doomed.delete(frame.readInt32BE(4))) dropped += 1
-        else pass(() => send(client, frame))
+        if (!doomed.delete(frame.readInt32BE(4))) pass(() => send(client, frame))
       }),
     )
     for (const [one, other] of [pair, pair.toReversed() as [Socket, Socket]]) {

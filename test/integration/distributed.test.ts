@@ -102,12 +102,12 @@ describe.skipIf(missing !== null)('one process per service, on Kafka and Redis',
     process.stdout.write(`distributed: repeat with SEED=${SEED}\n`)
     directory = await mkdtemp(join(tmpdir(), 'tidemark-distributed-'))
     await start()
-  }, 240_000)
+  })
   afterAll(async () => {
     await platform?.kill()
     await until('what the platform started is gone', async () => [...parts.values()].every(({ pid }) => !isAlive(pid)))
     await rm(directory, { recursive: true, force: true })
-  }, 240_000)
+  })
 
   it('[M4] [D1] [D2] [D3] events by HTTP, with duplicates, late and bad ones: every answer is the recompute', async () => {
     for (let batch = 0; batch < 4; batch++) {
@@ -179,14 +179,16 @@ describe.skipIf(missing !== null)('one process per service, on Kafka and Redis',
   })
 
   it('[B1] [B2] [Q1] [T5] a build by the job API: the same answer before, during and after it; a late event is in the next one', async () => {
-    await send(scanner.some(60))
-    const building = shift.build().then(() => true)
-    let asked = 0
-    do {
-      expect(await differences()).toEqual([])
-      asked++
-    } while (!(await Promise.race([building, new Promise((resolve) => setTimeout(resolve, 20, false))])))
-    expect(asked).toBeGreaterThan(1)
+    // A build may be over before the second answer: then another one is watched.
+    for (let asked = 0; asked < 2; ) {
+      await send(scanner.some(60))
+      const building = shift.build().then(() => true)
+      asked = 0
+      do {
+        expect(await differences()).toEqual([])
+        asked++
+      } while (!(await Promise.race([building, new Promise((resolve) => setTimeout(resolve, 20, false))])))
+    }
     const built = await shift.query('scans_by_minute')
     expect(built.envelope.shares.batch).toBeGreaterThan(0)
     expect(built.rows.some(({ finality }) => finality === 'confirmed')).toBe(true)
@@ -214,14 +216,20 @@ describe.skipIf(missing !== null)('one process per service, on Kafka and Redis',
     await shift.settle()
     const url = addressOf('serve')
     const total = (name: string) => series(url, `tidemark_${name}_total`, 'stream="scans"')
-    await until('all epochs are sealed', async () => (await total('dead_letters')) === poisoned)
-    const distinct = [...scanner.scans.values()]
-    const future = distinct.filter(({ scanned }) => scanned >= FUTURE_MS).length
-    const counts = {
+    const count = async () => ({
       admitted: await total('events'),
       duplicates: await total('duplicate_events'),
       quarantined: await total('quarantined_events'),
-    }
+      dead: await total('dead_letters'),
+    })
+    let counts = await count()
+    await until('all epochs are counted', async () => {
+      counts = await count()
+      return counts.admitted + counts.quarantined >= onTopic && counts.dead >= poisoned
+    })
+    const distinct = [...scanner.scans.values()]
+    const future = distinct.filter(({ scanned }) => scanned >= FUTURE_MS).length
+    expect(counts.dead).toBe(poisoned)
     expect(counts.quarantined).toBeGreaterThanOrEqual(future)
     expect(counts.admitted + counts.quarantined).toBe(onTopic)
     expect(counts.admitted - counts.duplicates).toBe(distinct.length - future)

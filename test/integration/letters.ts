@@ -11,10 +11,10 @@ export interface Letter {
   readonly sha256: string
 }
 
-const PATIENCE_MS = 60_000
+const PATIENCE_MS = 300_000
 
 /**
- * All letters of a topic, once there are `count`.
+ * All letters of a topic, once there are `count`. A consumer that kafkajs begins again by itself may bring some twice.
  * @throws Error with the topic's offsets when there are fewer; what ended the consumer
  */
 export async function readLetters(
@@ -23,25 +23,29 @@ export async function readLetters(
   topic: string,
   count: number,
 ): Promise<Letter[]> {
-  const letters: Letter[] = []
+  const letters = new Map<string, Letter>()
   let crash: Error | null = null
   const consumer = kafka.consumer({ groupId: `letters-of-${topic}` })
   consumer.on('consumer.crash', ({ payload }) => {
-    crash = payload.error
+    if (!payload.restart) crash = payload.error
   })
   await consumer.connect()
   await consumer.subscribe({ topic, fromBeginning: true })
   await consumer.run({
     eachMessage: async ({ message, partition }) =>
-      void letters.push({ ...((await registry.decode(message.value!)) as Omit<Letter, 'partition'>), partition }),
+      void letters.set(`${partition}/${message.offset}`, {
+        ...((await registry.decode(message.value!)) as Omit<Letter, 'partition'>),
+        partition,
+      }),
   })
-  for (let waited = 0; crash === null && waited < PATIENCE_MS && letters.length < count; waited += 50) await sleep(50)
+  for (const begun = performance.now(); crash === null && letters.size < count; await sleep(50))
+    if (performance.now() - begun > PATIENCE_MS) break
   await consumer.disconnect()
   if (crash !== null) throw crash
-  if (letters.length >= count) return letters
+  if (letters.size >= count) return [...letters.values()]
   const admin = kafka.admin()
   await admin.connect()
   const offsets = await admin.fetchTopicOffsets(topic)
   await admin.disconnect()
-  throw new Error(`${topic}: ${letters.length} letters of ${count}; offsets ${JSON.stringify(offsets)}`)
+  throw new Error(`${topic}: ${letters.size} letters of ${count}; offsets ${JSON.stringify(offsets)}`)
 }

@@ -20,11 +20,11 @@ describe.skipIf(missing !== null)('the registry in processes of its own, on Kafk
   beforeAll(async () => {
     kafka = await startKafka({ directory: await mkdtemp(join(tmpdir(), 'tidemark-kafka-')), temporary: true })
     directory = await mkdtemp(join(tmpdir(), 'tidemark-registries-'))
-  }, 120_000)
+  })
   afterAll(async () => {
     await kafka?.stop()
     await rm(directory, { recursive: true, force: true })
-  }, 60_000)
+  })
 
   /** An instance; its URL is the last word of its ready line. */
   async function instance(name: string): Promise<{ url: string; process: PlatformProcess }> {

@@ -51,12 +51,12 @@ describe.skipIf(missing !== null)('one process per service, on another registry'
       },
     })
     serve = (await platform.untilReady())[0]!
-  }, 300_000)
+  })
   afterAll(async () => {
     await platform?.stop()
     await external?.close()
     await rm(directory, { recursive: true, force: true })
-  }, 120_000)
+  })
 
   it('[R6] no registry of ours is started, and the one in use is named without its key', () => {
     expect(platform.output).toMatch(/^ {2}registry +http:\S+ +given$/m)
