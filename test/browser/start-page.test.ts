@@ -45,7 +45,7 @@ describe.skipIf(missing !== null)('start page', () => {
     })
     await page.goto(`${platform.url}/#metric=readings_by_minute&measure=readings`)
     await page.locator('#connection[data-state=live]').waitFor()
-  }, 180_000)
+  })
   afterAll(async () => {
     await browser?.close()
     await platform?.stop()

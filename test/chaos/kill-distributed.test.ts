@@ -45,7 +45,7 @@ describe.skipIf(missing !== null)('one process per service, on Kafka and Redis',
   beforeAll(async () => {
     process.stdout.write(`kills: repeat with SEED=${SEED}\n`)
     run = await ServicesRun.make(SEED)
-  }, 300_000)
+  })
   afterAll(() => run?.remove())
 
   const cases = KILLS.filter(({ name, occurrence }) => chosen?.includes(`${name}:${occurrence}`) ?? true)

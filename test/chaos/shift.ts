@@ -16,7 +16,7 @@ import {
   type Scanner,
 } from './parcels.ts'
 
-const PATIENCE_MS = 180_000
+const PATIENCE_MS = 300_000
 const metrics = Object.keys(METRICS) as Metric[]
 
 /** A job as the API shows it. */
@@ -54,7 +54,7 @@ export interface Place {
   readonly deaths: () => number
 }
 
-/** Waits until it is true. @throws Error naming what did not come about within three minutes */
+/** Waits until it is true. @throws Error naming what did not come about within five minutes */
 export async function until(what: string, ask: () => Promise<boolean>): Promise<void> {
   for (const end = performance.now() + PATIENCE_MS; performance.now() < end; await sleep(50)) if (await ask()) return
   throw new Error(`after ${PATIENCE_MS / 1000} s still not: ${what}`)
@@ -70,7 +70,7 @@ export class Shift {
 
   /**
    * Asks until the answer is 2xx: an answer that never came, 5xx, 409 and 429 are tried again.
-   * @throws Error after three minutes, or on an answer that no repetition changes
+   * @throws Error after five minutes, or on an answer that no repetition changes
    */
   async ask<T>(path: string, body?: unknown): Promise<T> {
     const end = performance.now() + PATIENCE_MS

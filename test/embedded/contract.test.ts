@@ -35,7 +35,7 @@ beforeAll(async () => {
   // The other partitions' silence counts from a barrier on; then the watermark is that of the one with events.
   await platform.barrier('readings')
   await platform.settle('readings')
-}, 120_000)
+})
 afterAll(() => platform?.stop())
 
 const ask = async (search: string) => (await platform.get<QueryAnswer>(`${METRIC}/query${search}`)).json
@@ -337,7 +337,9 @@ describe('surface', () => {
       'tidemark_state_bytes',
     ])
       expect(series.text).toContain(`\n${name}{`)
-    expect(await platform.series('tidemark_consumer_lag_records', { metric: 'total' })).toBe(0)
+    await until('nothing is behind', async () => {
+      return (await platform.series('tidemark_consumer_lag_records', { metric: 'total' })) === 0
+    })
   })
 
   it('[Q6] live rows: a snapshot, an upsert for a new event, resumption without repetition', async () => {
@@ -349,13 +351,14 @@ describe('surface', () => {
     const reading_ = (async () => {
       for await (const chunk of response.body!) text += Buffer.from(chunk).toString()
     })().catch(() => undefined)
-    await until('the snapshot comes', async () => text.includes('event: snapshot'))
-    const snapshot = JSON.parse(/event: snapshot\ndata: (.*)\n/.exec(text)![1]!) as QueryAnswer
+    const whole = (event: string) => [...text.matchAll(new RegExp(`event: ${event}\\ndata: (.*)\\n\\n`, 'g'))]
+    await until('the snapshot comes', async () => whole('envelope').length > 0)
+    const snapshot = JSON.parse(whole('snapshot')[0]![1]!) as QueryAnswer
     expect(snapshot.rows).toMatchObject((await ask('?measures=readings')).rows)
     const id = [...text.matchAll(/^id: (.*)$/gm)].at(-1)![1]!
     await platform.send('readings', [reading(120, { colour: 'GREEN' })])
-    await until('the upsert comes', async () => text.includes('event: upsert'))
-    const upserts = [...text.matchAll(/event: upsert\ndata: (.*)\n/g)].map((match) => JSON.parse(match[1]!) as object)
+    await until('the upsert comes', async () => whole('upsert').length > 0)
+    const upserts = whole('upsert').map((match) => JSON.parse(match[1]!) as object)
     expect(upserts).toMatchObject([{ from: iso(120), values: { readings: 2 }, revision: expect.any(Number) as number }])
     stop.abort()
     await reading_

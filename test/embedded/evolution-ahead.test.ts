@@ -153,7 +153,7 @@ beforeEach(async () => {
     registered.push([version, ((await response.json()) as { id: number }).id])
   }
   ids = new Map(registered)
-}, 120_000)
+})
 afterEach(async () => {
   await platform?.stop()
   await rm(definitions, { recursive: true, force: true })
@@ -236,14 +236,14 @@ it('[R5] a producer ahead, builds under the old definitions, and then they catch
   await expectBuilt(2)
   await platform.job('verify', { stream: 'visits' })
   expect(await platform.series('tidemark_dead_records_total')).toBe(0)
-}, 120_000)
+})
 
 it('[R5] a producer ahead, and the definitions catch up before the first build', async () => {
   await flow()
   await catchUp()
   await expectTables(2, 'merged')
   await expectBuilt(2)
-}, 120_000)
+})
 
 it('[R5] a producer ahead, and definitions that never catch up: they read on what they know', async () => {
   await flow()
@@ -254,7 +254,7 @@ it('[R5] a producer ahead, and definitions that never catch up: they read on wha
   await expectTables(1, 'merged')
   await expectBuilt(1)
   await platform.job('verify', { stream: 'visits' })
-}, 120_000)
+})
 
 it('[R5] a producer that the old definitions cannot read: dead there, and in views once the archive was written anew', async () => {
   await flow(3)
@@ -277,4 +277,4 @@ it('[R5] a producer that the old definitions cannot read: dead there, and in vie
   }
   await flow(3)
   await expectBuilt(3)
-}, 120_000)
+})

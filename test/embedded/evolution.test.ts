@@ -41,7 +41,7 @@ beforeAll(async () => {
   definitions = await mkdtemp(join(tmpdir(), 'tidemark-evolution-'))
   await writeDefinitions(definitions, 1)
   platform = await startForTest(definitions)
-}, 120_000)
+})
 afterAll(async () => {
   await platform?.stop()
   await rm(definitions, { recursive: true, force: true })
@@ -123,7 +123,7 @@ for (const shape of SHAPES) {
     await platform.settle('orders')
     await expectTables(shape, 'merged')
     expect(await platform.series('tidemark_dead_records_total')).toBe(0)
-  }, 120_000)
+  })
 }
 
 it('[R5] the archive names the writer of every event, and verifies whole', async () => {

@@ -27,7 +27,7 @@ const THIRD = [sale('g', 2001, 'x', 40)]
 let platform: TestPlatform
 beforeAll(async () => {
   platform = await startForTest('test/fixtures/kappa')
-}, 120_000)
+})
 afterAll(() => platform?.stop())
 
 /** `minute shop` → sales, cents, greatest. */
@@ -79,4 +79,4 @@ test('a kappa metric is built, published and served from its stream arm; drift b
   await platform.build('takings')
   expect((await answered('batch')).cells).toEqual(expected([...sent, ...THIRD]))
   expect(await platform.drift('takings')).toMatchObject({ cells_different: 0 })
-}, 120_000)
+})

@@ -23,7 +23,7 @@ it('[D1] [S1] [L1] [B2] killed in ingest, speed, archive and build, one after an
   )
   expect(missed).toEqual([])
   expect(await run.complaints()).toEqual([])
-}, 300_000)
+})
 
 it('[S1] [O2] stops in order; without the state of the speed layer the answers are the same', async () => {
   expect(await run.stop()).toBe(0)

@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -16,6 +16,7 @@ import { printHash, sha256Of } from '#io/registry-keys.ts'
 import { SCHEMAS_TOPIC } from '#schemas/topics.ts'
 import { startForTest, type TestPlatform, until } from '#testkit/embedded.ts'
 import { createMemoryLog, type MemoryLog } from '#testkit/log-memory.ts'
+import { freePort } from '../../infra/local/launcher.ts'
 import { type RunningRegistry, startRegistry } from '../../services/registry/start.ts'
 import { reading } from './readings.ts'
 
@@ -39,14 +40,11 @@ beforeAll(async () => {
     logger: { warn: note, error: note },
     keys: [{ name: 'platform', hash: sha256Of(SECRET), scopes: [{ subjects: '', allow: 'write' }] }],
   })
-  const others = createRegistryClient({ url: withAuth(external.url, AUTH), timeoutMs: 5_000 })
+  const others = createRegistryClient({ url: withAuth(external.url, AUTH), timeoutMs: 60_000 })
   for (const name of ['Invoice', 'Order', 'Refund'])
     await others.register(`${name}-value`, JSON.stringify({ type: 'fixed', name, size: 4 }))
-  // A port that is free, for the registry that must not be there.
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  port = (probe.address() as { port: number }).port
-  probe.close()
+  // For the registry that must not be there.
+  port = await freePort()
 })
 afterAll(async () => {
   await external.close()

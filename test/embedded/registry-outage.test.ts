@@ -45,7 +45,7 @@ beforeAll(async () => {
   await once(server, 'listening')
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   platform = await startForTest('test/fixtures/readings', { TIDEMARK_REGISTRY_URL: url, TIDEMARK_LOG_LEVEL: 'fatal' })
-}, 120_000)
+})
 afterAll(async () => {
   await platform?.stop()
   server?.close()

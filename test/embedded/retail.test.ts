@@ -50,7 +50,7 @@ describe.skipIf(found.skip !== null)(`own data: online retail${found.skip === nu
   beforeAll(async () => {
     original = await openOriginal(found.path!)
     platform = await startForTest('test/fixtures/retail')
-  }, 120_000)
+  })
   afterAll(async () => {
     await platform?.stop()
     original?.close()

@@ -47,7 +47,7 @@ describe.skipIf(found.skip !== null)(
     beforeAll(async () => {
       original = await openOriginal(found.path!)
       platform = await startForTest('test/fixtures/wikipedia')
-    }, 120_000)
+    })
     afterAll(async () => {
       await platform?.stop()
       original?.close()
