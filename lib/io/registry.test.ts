@@ -199,10 +199,10 @@ describe('a server that misbehaves', () => {
 
   it('[R6] resets, broken answers, 503 and pages are asked again within the call', async () => {
     const { url, requests } = await serverOf(reset, cut, page, schema)
-    expect(await createRegistryClient({ url, timeoutMs: 10_000 }).schemaById(1)).toBe('"int"')
+    expect(await createRegistryClient({ url, timeoutMs: 120_000 }).schemaById(1)).toBe('"int"')
     expect(requests()).toBe(4)
     const other = await serverOf(reset, json(503, { error_code: 50301, message: 'no master' }), registered)
-    expect(await createRegistryClient({ url: other.url, timeoutMs: 10_000 }).register('s', '"int"')).toBe(9)
+    expect(await createRegistryClient({ url: other.url, timeoutMs: 120_000 }).register('s', '"int"')).toBe(9)
   })
 
   it('[R5] an endless wait for a body ends, as no answer', async () => {
@@ -215,7 +215,7 @@ describe('a server that misbehaves', () => {
   it('[R6] an instance that hangs leaves the next one its share of the time', async () => {
     const hanging = await serverOf(silent)
     const good = await serverOf(schema)
-    const registry = createRegistryClient({ url: `${hanging.url},${good.url}`, timeoutMs: 2_000 })
+    const registry = createRegistryClient({ url: `${hanging.url},${good.url}`, timeoutMs: 16_000 })
     expect(await registry.schemaById(1)).toBe('"int"')
     expect(await registry.schemaById(2)).toBe('"int"')
     expect([hanging.requests(), good.requests()]).toEqual([1, 2])
@@ -223,7 +223,7 @@ describe('a server that misbehaves', () => {
 
   it('[R5] a dead instance and one that does not know the id: it is unknown', async () => {
     const good = await serverOf(json(404, { error_code: 40403, message: 'Schema 7 not found' }))
-    const registry = createRegistryClient({ url: `http://127.0.0.1:1,${good.url}`, timeoutMs: 5_000 })
+    const registry = createRegistryClient({ url: `http://127.0.0.1:1,${good.url}`, timeoutMs: 120_000 })
     expect(await registry.schemaById(7)).toBeNull()
   })
 })

@@ -214,7 +214,7 @@ export function stockClientTests(open: () => Promise<RegistryPlace>, prefix = ''
 
   it('[R6] our own client, and everything again after a restart', async () => {
     const subject = `${prefix}own-value`
-    const own = createRegistryClient({ url, timeoutMs: 10_000 })
+    const own = createRegistryClient({ url, timeoutMs: 120_000 })
     const id = await own.register(subject, JSON.stringify(V1))
     expect(await own.schemaById(id)).toBe(JSON.stringify(V1))
     expect(await own.schemaById(2 ** 31 - 1)).toBeNull()
@@ -224,7 +224,7 @@ export function stockClientTests(open: () => Promise<RegistryPlace>, prefix = ''
     url = await place.restart()
     const stopped = createRegistryClient({ url: before, timeoutMs: 1_000 })
     if (before !== url) await expect(stopped.schemaById(id)).rejects.toMatchObject({ code: 'REGISTRY_UNREACHABLE' })
-    const again = createRegistryClient({ url, timeoutMs: 10_000 })
+    const again = createRegistryClient({ url, timeoutMs: 120_000 })
     expect(await again.schemaById(id)).toBe(JSON.stringify(V1))
     expect(await again.register(subject, JSON.stringify(V1))).toBe(id)
   })

@@ -24,9 +24,9 @@ export const refused = (error_code: number, message: unknown): Answer => ({
 })
 
 /** A log in memory; `onAppend` decides on a fault per append. */
-export const memoryLog = (onAppend?: (attempt: number) => AppendFault | null): MemoryLog =>
+export const memoryLog = (onAppend?: (attempt: number) => AppendFault | null, clock = systemClock): MemoryLog =>
   createMemoryLog({
-    clock: systemClock,
+    clock,
     ...(onAppend === undefined ? {} : { faults: { onAppend: ({ attempt }) => onAppend(attempt) } }),
   })
 

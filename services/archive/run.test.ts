@@ -34,6 +34,8 @@ import { verifyArchive } from './verify.ts'
 
 const TOPIC = 'events.flights'
 const T0 = 1_700_000_000_000
+/** How long anything may take before a test gives up, ms. */
+const PATIENCE_MS = 120_000
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
 let registry: MemoryRegistry
@@ -130,7 +132,7 @@ function start(log: MemoryLog, lake: Lake, options: Partial<ArchiveDeps> = {}): 
 
 async function archiveAll(log: MemoryLog, lake: Lake, options: Partial<ArchiveDeps> = {}): Promise<void> {
   const archive = await start(log, lake, options)
-  await archive.waitForBarrier('flights', 7, AbortSignal.timeout(10_000))
+  await archive.waitForBarrier('flights', 7, AbortSignal.timeout(PATIENCE_MS))
   await archive.close()
 }
 
@@ -321,7 +323,7 @@ describe('archive', () => {
         const lake = newLake()
         lake.onCall = ({ attempt }) => (attempt === step ? { when, error: new Error('killed') } : null)
         const killed = await start(log, lake)
-        await killed.waitForBarrier('flights', 7, AbortSignal.timeout(10_000)).catch(() => undefined)
+        await killed.waitForBarrier('flights', 7, AbortSignal.timeout(PATIENCE_MS)).catch(() => undefined)
         fired += lake.fired
         // A killed process writes nothing more, not even its open files.
         lake.onCall = () => ({ when: 'before', error: new Error('dead') })
@@ -334,7 +336,7 @@ describe('archive', () => {
       }
     }
     expect(fired).toBe(stops)
-  }, 120_000)
+  })
 
   it('[L1] a disk that is full at any step heals by itself', async () => {
     const log = await fill()
@@ -354,14 +356,14 @@ describe('archive', () => {
       await expectWhole(log, lake)
       expect(await rowsOf(lake)).toEqual(reference)
     }
-  }, 60_000)
+  })
 
   it('two archivers of one stream: one wins each entry, the other reads on behind it', async () => {
     const log = await fill()
     const reference = await straight(log)
     const lake = newLake()
     const rivals = await Promise.all([start(log, lake), start(log, lake, { fileRows: 17 })])
-    await Promise.all(rivals.map((rival) => rival.waitForBarrier('flights', 7, AbortSignal.timeout(10_000))))
+    await Promise.all(rivals.map((rival) => rival.waitForBarrier('flights', 7, AbortSignal.timeout(PATIENCE_MS))))
     await Promise.all(rivals.map((rival) => rival.close()))
     expect(rivals.map((rival) => rival.failed())).toEqual([null, null])
     await expectWhole(log, lake)
@@ -377,7 +379,7 @@ describe('archive', () => {
     while (registry.refused < 5) await new Promise((resolve) => setTimeout(resolve, 1))
     expect(archive.failed()).toBeNull()
     registry.down = false
-    await archive.waitForBarrier('flights', 7, AbortSignal.timeout(10_000))
+    await archive.waitForBarrier('flights', 7, AbortSignal.timeout(PATIENCE_MS))
     await archive.close()
     expect(await rowsOf(lake)).toEqual(reference)
   })
@@ -463,7 +465,7 @@ describe('archive', () => {
 describe('a log that is not the archived one', () => {
   const failureOf = async (log: MemoryLog, lake: Lake): Promise<string | undefined> => {
     const archive = await start(log, lake)
-    await archive.waitForBarrier('flights', 99, AbortSignal.timeout(5_000)).catch(() => undefined)
+    await archive.waitForBarrier('flights', 99, AbortSignal.timeout(PATIENCE_MS)).catch(() => undefined)
     await archive.close()
     return archive.failed()?.code
   }
@@ -504,9 +506,9 @@ describe('a log that is not the archived one', () => {
     const log = await fill()
     const lake = newLake()
     const archive = await start(log, lake)
-    await archive.waitForBarrier('flights', 7, AbortSignal.timeout(5_000))
+    await archive.waitForBarrier('flights', 7, AbortSignal.timeout(PATIENCE_MS))
     log.recreate(TOPIC)
-    await expect(archive.waitForBarrier('flights', 99, AbortSignal.timeout(12_000))).rejects.toBeInstanceOf(
+    await expect(archive.waitForBarrier('flights', 99, AbortSignal.timeout(PATIENCE_MS))).rejects.toBeInstanceOf(
       OperatingError,
     )
     await archive.close()

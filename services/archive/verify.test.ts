@@ -51,7 +51,7 @@ beforeEach(async () => {
     logger: quiet,
     definitions: definitionsOf(flightStream()),
   })
-  await archive.waitForBarrier('flights', 4, AbortSignal.timeout(10_000))
+  await archive.waitForBarrier('flights', 4, AbortSignal.timeout(120_000))
   await archive.close()
 })
 afterEach(() => lake.dispose())

@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from 'vitest'
 import { encodeBatch } from '#format/record-batch.ts'
+import { systemClock } from '#io/clock.ts'
 import { SCHEMAS_TOPIC } from '#schemas/topics.ts'
 import type { MemoryLog } from '#testkit/log-memory.ts'
 import { memoryLog, ok, record, recordsOf, refused, type Served, serve as serveBy } from '#testkit/registry-served.ts'
@@ -41,14 +42,19 @@ describe('lost acknowledgements', () => {
   })
 
   it('[D1] numbers of an append given up on are not given to another schema, and when it comes late both stand', async () => {
-    const log = memoryLog((attempt) =>
-      attempt === 0 ? { kind: 'late', delayMs: 300 } : attempt < 3 ? { kind: 'lost' } : null,
+    let arrive = (): void => undefined
+    const arrival = new Promise<void>((resolve) => (arrive = resolve))
+    const delayMs = 1e9
+    const log = memoryLog(
+      (attempt) => (attempt === 0 ? { kind: 'late', delayMs } : attempt < 3 ? { kind: 'lost' } : null),
+      { ...systemClock, sleep: (ms, signal) => (ms === delayMs ? arrival : systemClock.sleep(ms, signal)) },
     )
     const { ask, register } = await serve(log)
     const given = await register('s', A)
     expect(given).toEqual(refused(50002, 'Operation timed out: the write may or may not have happened'))
     expect(await register('s', AB)).toMatchObject(ok({ id: 2 }))
-    await expect.poll(async () => (await log.endOffsets(SCHEMAS_TOPIC))[0], { timeout: 5_000 }).toBe(2)
+    arrive()
+    await expect.poll(async () => (await log.endOffsets(SCHEMAS_TOPIC))[0], { timeout: 60_000 }).toBe(2)
     expect(await ask('GET', '/readyz')).toEqual(ok({ status: 'ready' }))
     expect(await ask('GET', '/subjects/s/versions')).toEqual(ok([1, 2]))
     expect(await ask('GET', '/schemas/ids/1')).toMatchObject(ok({ schema: JSON.stringify(A) }))

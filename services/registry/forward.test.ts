@@ -277,7 +277,7 @@ describe('forwarding', () => {
     const { url: next } = await writer((_request, response) => response.end('{"id":3}'))
     const leadership = new SetLeadership()
     leadership.now = { url: dying, self: false }
-    const { url } = await follower(leadership, 5_000)
+    const { url } = await follower(leadership, 120_000)
     const answer = ask(url, 'POST', '/subjects/s/versions', {}, { 'content-type': 'application/json' })
     while (seen.length === 0) await systemClock.sleep(1)
     leadership.now = { url: next, self: false }
@@ -309,7 +309,7 @@ describe('forwarding', () => {
       response.writeHead(500, TYPE).end('{"error_code":50004,"message":"Leader not known."}')
     })
     leadership.now = { url: stale, self: false }
-    const { url } = await follower(leadership, 5_000)
+    const { url } = await follower(leadership, 120_000)
     expect(await ask(url, 'POST', '/subjects/s/versions', {}, { 'content-type': 'application/json' })).toEqual({
       status: 200,
       body: { at: 'here' },

@@ -239,8 +239,7 @@ describe('what others write', () => {
     const log = memoryLog()
     const store = await open(log)
     await put(log, encodeConfig('s', { compatibilityLevel: 'FULL' }))
-    for (let waits = 0; store.table.levelOf('s') === null && waits < 200; waits++) await systemClock.sleep(5)
-    expect(store.table.levelOf('s')).toBe('FULL')
+    await expect.poll(() => store.table.levelOf('s'), { timeout: 60_000 }).toBe('FULL')
   })
 
   it('[R3] malformed records are passed over, counted and named by their offset', async () => {

@@ -169,4 +169,4 @@ test('[R1] a malformed schema is refused with a reason and nothing else happens'
     expect(accepted).toBeGreaterThan(numRuns / 20)
     expect(reasons.size).toBeGreaterThan(25)
   }
-}, 600_000)
+})

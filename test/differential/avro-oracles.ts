@@ -56,8 +56,13 @@ function fetchOnce(name: string, fetch: (folder: string) => string | null): { fo
   mkdirSync(path.dirname(folder), { recursive: true })
   const fresh = mkdtempSync(`${folder}-`)
   const reason = fetch(fresh)
-  if (reason === null && !existsSync(folder)) renameSync(fresh, folder)
-  else rmSync(fresh, { recursive: true, force: true })
+  try {
+    if (reason === null) renameSync(fresh, folder)
+  } catch (error) {
+    // Another process was faster.
+    if (!existsSync(folder)) throw error
+  }
+  rmSync(fresh, { recursive: true, force: true })
   return reason === null ? { folder } : { reason }
 }
 

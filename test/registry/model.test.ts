@@ -168,7 +168,7 @@ it('[R1] any sequence of operations is answered as the model of the documentatio
     runs(120, 'registry model'),
   )
   expect(met.refusals).toBeGreaterThan(0)
-}, 300_000)
+})
 
 it('[R1] a thousand registrations at once: each schema one id, ids unique, versions without gaps', async () => {
   const { s, rec } = new Names(worlds++)
