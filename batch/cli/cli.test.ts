@@ -1,5 +1,5 @@
 /** Goal: what a person sees of the command line: tables within 80 columns, errors with code and hint, exit codes. Method: a scripted API. */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -70,7 +70,7 @@ describe('command line', () => {
     expect(exitCode).toBe(0)
     expect(out).toContain('2001-01-01 00:01')
     expect(out).toContain('0.333333')
-    expect(out).toContain('merged at cut 7, offsets 5 6')
+    expect(out).toContain('merged at cut 7, cells 1 batch + 2 speed\nwatermark none yet, offsets 5 6')
     expect(requests[0]!.url).toBe(
       '/v1/metrics/departures/query?group_by=origin&filter=origin%3AJFK&order=-flights&as_of=7&numbers=string',
     )
@@ -113,6 +113,34 @@ describe('command line', () => {
     expect(JSON.parse(requests[0]!.body)).toEqual({ type: 'build-view', metric: '*', plan: true, key: 'k' })
     expect(exitCode).toBe(1)
     expect(error).toContain('DUCKDB_FAILED: Job 9: no memory')
+  })
+
+  it('[B4] jobs show lists the views that a job built as a table', async () => {
+    const views = [{ metric: 'departures', arm: 'sql', cut: 7, days: 1, rows: 6792, files: 1, generation: 'g' }]
+    const { out } = await run(['jobs', 'show', '9'], [{ status: 200, body: { ...job, result: { views } } }])
+    expect(out).toMatch(/metric +arm +cut +days +rows +files\ndepartures +sql +7 +1 +6792 +1\n/)
+    expect(out).not.toContain('{')
+  })
+
+  it('streams are a table whose columns can be read', async () => {
+    const stream = {
+      stream: 'flights',
+      doc: 'Time-lapse of flights, one day per minute; event times mapped onto today.',
+      topic: 'events.flights',
+      partitions: 4,
+      key: 'origin',
+      id: 'flight_id',
+      dedup_horizon_epochs: 60,
+      retention: null,
+      event_time: { field: 'scheduled', unit: 'ms' },
+    }
+    const { out } = await run(['streams'], [{ status: 200, body: { streams: [stream] } }])
+    expect(out).toMatch(/flights +events\.flights +4 +origin +flight_id +60 epochs +–/)
+  })
+
+  it('--version is that of the package', async () => {
+    const { version } = JSON.parse(await readFile('package.json', 'utf8')) as { version: string }
+    expect(await run(['--version'])).toMatchObject({ exitCode: 0, out: `${version}\n` })
   })
 
   it('[L1] verify ends with exit code 1 when there is damage', async () => {

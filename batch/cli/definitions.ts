@@ -32,11 +32,11 @@ export async function checkDefinitions(directory: string): Promise<Checked> {
   }
 }
 
+const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`
+
 /** The findings for a terminal. */
 export function checkedText({ ok, streams, metrics, problems }: Checked): string {
   if (ok)
-    return `ok: ${streams.length} streams (${streams.join(', ')}), ${metrics.length} metrics (${metrics.join(', ')})`
-  return [...problems.map(formatProblem), `${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}`].join(
-    '\n',
-  )
+    return `ok: ${counted(streams.length, 'stream')} (${streams.join(', ')}), ${counted(metrics.length, 'metric')} (${metrics.join(', ')})`
+  return [...problems.map(formatProblem), counted(problems.length, 'problem')].join('\n')
 }

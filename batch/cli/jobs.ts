@@ -62,9 +62,27 @@ export const jobsTable = (jobs: readonly JobView[]): string =>
     ]),
   )
 
-/** One job as lines. */
-export const jobLines = ({ id, type, state, progress, eta_ms, result, error, data }: JobView): string =>
-  linesOf({ id, type, state, progress, eta_ms, data, result, error })
+/** One job as lines, with a table of the views that it built; `--json` has it whole. */
+export function jobLines({ id, type, state, progress, eta_ms, result, error, data }: JobView): string {
+  const views = (result as { views?: readonly Readonly<Record<string, unknown>>[] } | null)?.views
+  const head = ['metric', 'arm', 'cut', 'days', 'rows', 'files']
+  const lines = linesOf({
+    id,
+    type,
+    state,
+    progress: `${Math.round(progress * 100)} %`,
+    ...(eta_ms === null ? {} : { eta_ms }),
+    ...data,
+    ...(result === null || Array.isArray(views) ? {} : { result }),
+    ...(error === null ? {} : { error: `${error.code}: ${error.message}`, hint: error.hint }),
+  })
+  return Array.isArray(views)
+    ? `${lines}\n\n${tableOf(
+        head,
+        views.map((view) => head.map((name) => view[name] ?? null)),
+      )}`
+    : lines
+}
 
 /** `metric=flights plan=true` → fields of a job; `true`, `false` and whole numbers become such. */
 export function fieldsOf(pairs: readonly string[]): Record<string, unknown> {

@@ -59,7 +59,8 @@ export async function query(
   const more = measures.slice(shown.length)
   const table = `${tableOf(headOf(shown), cellsOf(shown))}${more.length === 0 ? '' : `\n\nnot shown: ${more.join(', ')} (--measures, --csv or --json)`}`
   const { layer, cut, offsets, watermark, shares } = envelope
-  return `${table}\n\n${layer} at cut ${cut}, offsets ${offsets.join(' ')}, watermark ${watermark ?? 'none yet'}, cells ${shares.batch} batch + ${shares.speed} speed`
+  const whole = `${layer} at cut ${cut}, cells ${shares.batch} batch + ${shares.speed} speed`
+  return `${table}\n\n${whole}\nwatermark ${watermark ?? 'none yet'}, offsets ${offsets.join(' ')}`
 }
 
 /** Doubles to six digits, for reading; `--json` has them whole. */

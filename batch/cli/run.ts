@@ -1,4 +1,5 @@
 /** The verbs: options and output. Each is one call or two of the API; `--json` prints its answer as it came. */
+import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { classify } from '#io/errors.ts'
 import { type Api, CliError, connectApi } from './client.ts'
@@ -15,6 +16,21 @@ interface Globals {
 
 type Json = Readonly<Record<string, unknown>>
 
+const EXIT_CODES = `
+Exit codes: 0 done; 1 refused, failed or findings; 2 wrong usage;
+69 the platform cannot be reached (of schemas, the registry: 2).`
+
+const JOB_VERBS = {
+  pause: 'hold a job at its next step',
+  resume: 'let a paused job go on',
+  cancel: 'end a job; nothing half-done is published',
+  retry: 'run a failed or cancelled job again',
+} as const
+
+/** The version of the package, as `--version` prints it. */
+const packageVersion = (): string =>
+  (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version
+
 /** Runs one command line (without node and script); returns the exit code. Nothing is thrown. */
 export async function runCli(args: readonly string[]): Promise<number> {
   let exitCode = 0
@@ -29,24 +45,26 @@ export async function runCli(args: readonly string[]): Promise<number> {
     .description('Exact KPIs over event streams: query, jobs, drift, checks.')
     .option('--url <url>', 'address of the platform', process.env['TIDEMARK_URL'] ?? 'http://127.0.0.1:7070')
     .option('--json', "print the API's answer")
+    .version(packageVersion())
+    .addHelpText('after', EXIT_CODES)
     .exitOverride()
     .showHelpAfterError('(see --help)')
 
   program
     .command('query <metric>')
-    .description('merged rows of a metric')
-    .option('--from <time>', 'ISO 8601 with offset, or epoch ms')
-    .option('--until <time>', 'exclusive')
-    .option('--grain <duration>', 'for example 1h, 1d')
-    .option('--group-by <dimensions>', 'comma-separated')
-    .option('--filter <dimension:values...>', 'for example origin:JFK,LGA')
-    .option('--measures <names>', 'comma-separated')
-    .option('--layer <layer>', 'merged, batch or speed')
-    .option('--as-of <cut>', 'an older view')
-    .option('--min-finality <finality>', 'provisional, closed, confirmed, restated')
-    .option('--order <measure>', 'from or a measure; -measure for descending (--order=-flights)')
-    .option('--limit <rows>')
-    .option('--numbers <form>', '`string`')
+    .description('the numbers of a metric: batch and speed merged')
+    .option('--from <time>', 'windows from here on: ISO 8601 with offset, or epoch ms')
+    .option('--until <time>', 'windows before here; same forms')
+    .option('--grain <duration>', 'coarser windows, for example 1h or 1d')
+    .option('--group-by <dimensions>', 'comma-separated; without it, all are rolled up')
+    .option('--filter <dimension:values...>', 'only these, for example origin:JFK,LGA')
+    .option('--measures <names>', 'comma-separated; without it, all')
+    .option('--layer <layer>', 'merged (default), batch or speed')
+    .option('--as-of <cut>', 'as the view of this cut had it')
+    .option('--min-finality <finality>', 'provisional, closed, confirmed or restated')
+    .option('--order <measure>', 'by from or a measure; descending with a minus: -flights')
+    .option('--limit <rows>', 'at most so many rows; with --order the top ones')
+    .option('--numbers <form>', 'string: numbers as text in --json, whatever their size')
     .option('--csv', 'as CSV')
     .action(async (metric: string, { csv, ...options }: Record<string, string | string[] | boolean>) => {
       const form = csv === true ? 'csv' : globals().json === true ? 'json' : 'table'
@@ -54,7 +72,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
     })
   program
     .command('metrics [metric]')
-    .description('metrics with cut and watermark, or one metric')
+    .description('all metrics with cut and watermark, or one metric whole')
     .action(async (metric: string | undefined) => {
       const { json } = await api().call(
         'GET',
@@ -79,8 +97,11 @@ export async function runCli(args: readonly string[]): Promise<number> {
     })
   program
     .command('streams')
-    .description('streams')
-    .action(async () => listOf(await api().call('GET', '/v1/streams'), 'streams', say))
+    .description('the streams with their keys and topics')
+    .action(async () => {
+      const { json } = await api().call('GET', '/v1/streams')
+      say(json, () => streamsTable((json as { streams: readonly Json[] }).streams))
+    })
   program
     .command('views <metric>')
     .description('published views of a metric')
@@ -122,7 +143,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
       say(job.result, () => verifyText((job.result ?? {}) as Json, findings))
     })
 
-  const jobs = program.command('jobs').description('jobs')
+  const jobs = program.command('jobs').description('start, follow and control jobs')
   jobs
     .command('list')
     .description('the latest jobs')
@@ -139,7 +160,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
     })
   jobs
     .command('run <type> [fields...]')
-    .description('start a job: tidemark jobs run build-view metric=* days=all')
+    .description("start a build-view, drift or verify job: tidemark jobs run build-view 'metric=*'")
     .option('--key <key>', 'the same key gives the same job')
     .option('--wait', 'wait for its end, with progress')
     .action(async (type: string, fields: string[], { key, wait }: { key?: string; wait?: boolean }) => {
@@ -147,10 +168,10 @@ export async function runCli(args: readonly string[]): Promise<number> {
       const job = wait === true ? await waitForJob(api(), added.id) : added
       say(job, () => (wait === true ? jobLines(job) : linesOf({ id: job.id, state: job.state })))
     })
-  for (const verb of ['pause', 'resume', 'cancel', 'retry'] as const) {
+  for (const [verb, does] of Object.entries(JOB_VERBS)) {
     jobs
       .command(`${verb} <id>`)
-      .description(`${verb} a job`)
+      .description(does)
       .action(async (id: string) => {
         const { json } = await api().call('POST', `/v1/jobs/${encodeURIComponent(id)}/${verb}`, { body: {} })
         say(json, () => linesOf({ id, state: (json as Json)['state'] }))
@@ -159,11 +180,11 @@ export async function runCli(args: readonly string[]): Promise<number> {
 
   program
     .command('definitions')
-    .description('definitions')
-    .command('check <directory>')
-    .description('check a definitions directory without a running platform')
-    .action(async (directory: string) => {
-      const checked = await checkDefinitions(directory)
+    .description('streams and metrics as files')
+    .command('check [directory]')
+    .description('check a directory whole, without a running platform; default TIDEMARK_DEFINITIONS')
+    .action(async (directory: string | undefined) => {
+      const checked = await checkDefinitions(directory ?? process.env['TIDEMARK_DEFINITIONS'] ?? './definitions')
       if (!checked.ok) exitCode = 1
       say(checked, () => checkedText(checked))
     })
@@ -199,6 +220,17 @@ function listOf({ json }: { json: unknown }, name: string, say: (json: unknown, 
   const list = Array.isArray(json) ? (json as Json[]) : (json as Record<string, unknown>)[name]
   say(json, () => (Array.isArray(list) ? tableOfObjects(list as Json[]) : linesOf(json as Json)))
 }
+
+/** Streams with what an owner of events has to know; `--json` has the rest. */
+const streamsTable = (streams: readonly Json[]): string =>
+  tableOf(
+    ['stream', 'topic', 'partitions', 'key', 'id', 'dedup', 'retention'],
+    streams.map((one) => [
+      ...['stream', 'topic', 'partitions', 'key', 'id'].map((name) => one[name]),
+      one['dedup_horizon_epochs'] === null ? null : `${show(one['dedup_horizon_epochs'])} epochs`,
+      one['retention'],
+    ]),
+  )
 
 /** A drift report: its counts, then what differs and why. */
 function driftText({ causes, differences, reports, revision, ...counts }: Json): string {

@@ -107,6 +107,15 @@ describe('[Q3] problem bodies', () => {
     if (field !== undefined) expect(body['field']).toBe(field)
   })
 
+  it('a value that is none of those allowed: the detail names them', async () => {
+    const app = await appOf()
+    const body = Type.Object({ type: Type.Unsafe<string>({ type: 'string', enum: ['build-view', 'drift'] }) })
+    app.post('/chosen', { schema: { body } }, () => ({ ok: true }))
+    const answer = await app.inject({ method: 'POST', url: '/chosen', payload: { type: 'build-veiw' } })
+    expect(answer.json()).toMatchObject({ code: 'REQUEST_INVALID', field: 'type' })
+    expect(answer.json<{ detail: string }>().detail).toMatch(/: build-view, drift$/)
+  })
+
   it('shows nothing of a defect but its log id', async () => {
     const answer = await (await appOf()).inject({ method: 'GET', url: '/boom' })
     expect(answer.statusCode).toBe(500)

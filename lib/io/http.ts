@@ -235,7 +235,12 @@ export function problemOf(error: unknown, id?: string): Problem {
   const known = error as Partial<FastifyError> & { statusCode?: number }
   if (known.validation !== undefined) {
     const field = fieldOf(known.validation[0], known.validationContext)
-    return { ...problem('REQUEST_INVALID', known.message ?? 'The request is invalid.'), field }
+    const allowed = known.validation[0]?.params['allowedValues']
+    const detail = known.message ?? 'The request is invalid.'
+    return {
+      ...problem('REQUEST_INVALID', Array.isArray(allowed) ? `${detail}: ${allowed.join(', ')}` : detail),
+      field,
+    }
   }
   const message = known.message ?? ''
   switch (known.statusCode) {
