@@ -4,10 +4,8 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { SEED } from '#testkit/runs.ts'
+import { runs } from '#testkit/runs.ts'
 import { type Block, blocksOf, commonRanges, DAY_MS, dayName, dayStart, ROOT_DAYS, rangeOf } from './view-blocks.ts'
-
-process.stdout.write(`view-blocks: repeat with SEED=${SEED}\n`)
 
 const ALL = Number.POSITIVE_INFINITY
 const daysOf = (rows: ReadonlyMap<number, number>) =>
@@ -70,7 +68,7 @@ test('[B2] rows added in steps, touched files rewritten, others carried over: th
       }
       expect(files.reduce((sum, file) => sum + file.rows, 0)).toBe([...rows.values()].reduce((a, b) => a + b, 0))
     }),
-    { seed: SEED },
+    runs(100, 'blocks in steps'),
   )
 })
 
@@ -94,7 +92,7 @@ test('days given piece by piece, what is complete written at once: the files of 
         expect(named(sorted)).toEqual(named(blocksOf(daysOf(rows), [], { rowsMax, until: ALL })))
       },
     ),
-    { seed: SEED },
+    runs(100, 'blocks piece by piece'),
   )
 })
 

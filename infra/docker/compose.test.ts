@@ -75,8 +75,10 @@ describe('docker-compose.yml', () => {
     if (name !== 'kafka') expect(service.user).toMatch(/^(node|valkey)$/)
   })
 
-  it.each(Object.entries(services))('%s is published on loopback only, or not at all', (_, service) => {
-    for (const port of service.ports ?? []) expect(port).toMatch(/^127\.0\.0\.1:\d+:\d+$/)
+  it('publishes on loopback only', () => {
+    const published = Object.values(services).flatMap(({ ports = [] }) => ports)
+    expect(published).not.toEqual([])
+    for (const port of published) expect(port).toMatch(/^127\.0\.0\.1:\d+:\d+$/)
   })
 
   it('depends only on services that are healthy, without a circle', () => {

@@ -1,11 +1,9 @@
 /** Goal: presented numbers are exact or refused. Method: examples at the edges, and random fractions against a second way of rounding. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { SEED } from '#testkit/runs.ts'
+import { runs } from '#testkit/runs.ts'
 import { type AggregateKind, layoutOf, writeExact, writeZero } from './partial.ts'
 import { decimalText, divideNearest, INEXACT, present, presentDouble, presentExact } from './present.ts'
-
-console.info(`SEED=${SEED}`)
 
 const measure = (kind: AggregateKind, scale = 0, float = false) => {
   const layout = layoutOf([], [{ name: 'm', kind, scale, float }])
@@ -81,7 +79,7 @@ describe('present', () => {
           expect(Number(decimalText(unscaled, scale))).toBe(value)
         },
       ),
-      { seed: SEED, numRuns: 2_000 },
+      runs(2_000, 'decimals as numbers'),
     )
   })
 
@@ -104,7 +102,7 @@ describe('present', () => {
           expect(distance(value, numerator, denominator) <= distance(other, numerator, denominator)).toBe(true)
         }
       }),
-      { seed: SEED, numRuns: 2_000 },
+      runs(2_000, 'division'),
     )
   })
 })

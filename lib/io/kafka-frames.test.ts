@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { connectFramed, createFrameReader, frameRequest } from '#io/kafka-frames.ts'
+import { runs } from '#testkit/runs.ts'
 
 function framed(body: Uint8Array): Buffer {
   const frame = Buffer.alloc(4 + body.length)
@@ -32,6 +33,7 @@ test('any division into pieces gives the same frames, each in a buffer of its ow
         expect(found).toEqual(frames)
       },
     ),
+    runs(100, 'frames in pieces'),
   )
 })
 

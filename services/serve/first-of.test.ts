@@ -1,6 +1,7 @@
 /** The first rows are those of a whole sort. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { runs } from '#testkit/runs.ts'
 import { firstOf } from './first-of.ts'
 
 test('[Q1] the first rows are those of a whole sort, for every count', () => {
@@ -14,5 +15,6 @@ test('[Q1] the first rows are those of a whole sort, for every count', () => {
         expect(firstOf([...rows], count, order)).toEqual(rows.toSorted(order).slice(0, count))
       },
     ),
+    runs(100, 'first rows'),
   )
 })

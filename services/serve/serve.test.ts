@@ -65,6 +65,8 @@ let duckdb: DuckDb
 let serve: Serve
 let app: HttpApp
 let directory: string
+/** What the series could not count; none, in the end. */
+const troubles: unknown[] = []
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'tidemark-serve-'))
@@ -79,7 +81,7 @@ beforeAll(async () => {
       cleanup: 'delete' as const,
     })),
   )
-  const telemetry = createTelemetry({ process: false, onError: (error) => expect(error).toBeUndefined() })
+  const telemetry = createTelemetry({ process: false, onError: (error) => void troubles.push(error) })
   const logger = { info: () => undefined, warn: () => undefined, error: () => undefined }
   const definitions = { directory, streams: [smallMetric(2).stream], metrics: [smallMetric(2)] }
   serve = await startServe({ log, lake, definitions, clock: systemClock, logger, telemetry, duckdb })
@@ -100,6 +102,7 @@ afterAll(async () => {
   duckdb.close()
   await log.close()
   await rm(directory, { recursive: true })
+  expect(troubles).toEqual([])
 })
 
 const get = async (path: string, headers: Record<string, string> = {}) => {
@@ -329,9 +332,9 @@ describe('serve', () => {
     const page = await get('/')
     expect(page.text).not.toMatch(/<script(?![^>]*src=)/)
     expect(String(page.headers['content-security-policy'])).toContain("default-src 'self'")
-    for (const path of page.text.matchAll(/(?:href|src)="(\/assets\/[^"]+)"/g))
-      expect((await get(path[1]!)).status).toBe(200)
-    expect((await get('/assets/uplot/uPlot.esm.js')).status).toBe(200)
+    const assets = [...page.text.matchAll(/(?:href|src)="(\/assets\/[^"]+)"/g)].map(([, path]) => path!)
+    expect(assets).toContain('/assets/uplot/uPlot.min.css')
+    for (const path of [...assets, '/assets/uplot/uPlot.esm.js']) expect((await get(path)).status, path).toBe(200)
   })
 
   it('[Q6] live push sends a snapshot, then each change once, and resumes from an id', async () => {
