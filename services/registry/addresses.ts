@@ -1,10 +1,14 @@
 /**
  * Which subject an address means, before anything else is decided about the request: a path under `/contexts/{context}/` is that of the
  * subject in the context, and a subject whose settings name another (`alias`) means that one. Keys are checked afterwards, so that they
- * count for the subject that is read or written. Source: Confluent's ContextFilter and AliasFilter.
+ * count for the subject that is read or written. Then a version or a schema that is asked for under a name that the default context does
+ * not hold is looked for in the others, as far as the key may read them.
+ * Source: Confluent's ContextFilter, AliasFilter, and the …UsingContexts of AbstractSchemaRegistry.
  */
-import type { FastifyInstance } from 'fastify'
-import { normalizeSubject, relatedSubject } from './naming.ts'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { flag } from './asked.ts'
+import { normalizeSubject, qualify, relatedSubject } from './naming.ts'
+import { contextOf, DEFAULT_CONTEXT } from './records.ts'
 import type { SchemaTable } from './table.ts'
 
 const UNDER_CONTEXT = /^\/+contexts\/+([^/?]+)\/+([^?]+)(?:\?(.*))?$/
@@ -17,7 +21,8 @@ export function rewriteContext(url: string): string {
   const [, written, path, query = ''] = UNDER_CONTEXT.exec(url) ?? []
   if (written === undefined || path === undefined) return url
   try {
-    const name = decodeURIComponent(written)
+    // `c`, `.c` and `:.c:` are one context.
+    const name = decodeURIComponent(written).replace(/^:/, '').replace(/:$/, '')
     if (name.includes(':')) return url
     const context = name.startsWith('.') ? name : `.${name}`
     return rewritten(`:${context}:`, path, new URLSearchParams(query))
@@ -46,6 +51,11 @@ function rewritten(prefix: string, path: string, query: URLSearchParams): string
 }
 
 const ALIASED = /^\/(?:compatibility\/)?subjects\/:subject/
+/** A look-up, and what is read of one version. */
+const SEARCHED: ReadonlySet<string> = new Set([
+  'POST /subjects/:subject',
+  ...['', '/schema', '/referencedby'].map((part) => `GET /subjects/:subject/versions/:version${part}`),
+])
 
 /** Puts every request's subject into its one spelling and its alias in its place; call it before keys are checked. */
 export function resolveNames(app: FastifyInstance, table: SchemaTable): void {
@@ -67,4 +77,28 @@ export function resolveNames(app: FastifyInstance, table: SchemaTable): void {
 function aliasOf(table: SchemaTable, subject: string): string {
   const alias = table.configOf(subject)?.['alias']
   return typeof alias === 'string' && alias !== '' ? relatedSubject(subject, alias) : subject
+}
+
+/** Looks for names in the contexts whose subject `mayRead` allows; call it after keys are checked. */
+export function searchContexts(
+  app: FastifyInstance,
+  table: SchemaTable,
+  mayRead: (request: FastifyRequest, subject: string) => boolean,
+): void {
+  app.addHook('onRequest', (request, _reply, done) => {
+    const params = request.params as Record<string, string>
+    const { method, routeOptions } = request
+    if (SEARCHED.has(`${method === 'HEAD' ? 'GET' : method} ${routeOptions.url}`)) {
+      const [subject, deleted] = [params['subject']!, flag(request, 'deleted')]
+      params['subject'] = inItsContext(table, subject, (name) => table.has(name, deleted) && mayRead(request, name))
+    }
+    done()
+  })
+}
+
+/** The subject of that name in the first context that holds it; itself when none does, or when it names its context. */
+function inItsContext(table: SchemaTable, subject: string, isThere: (subject: string) => boolean): string {
+  if (contextOf(subject) !== DEFAULT_CONTEXT || isThere(subject)) return subject
+  const elsewhere = table.contexts().map((context) => qualify(context, subject))
+  return elsewhere.find(isThere) ?? subject
 }

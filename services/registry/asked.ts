@@ -24,6 +24,12 @@ export const text = (request: FastifyRequest, name: string): string | null => va
 /** A query parameter that is on or off. */
 export const flag = (request: FastifyRequest, name: string): boolean => text(request, name)?.toLowerCase() === 'true'
 
+/** In which form a schema's text and its references are asked for. */
+export const formsOf = (request: FastifyRequest): { format: string | null; referenceFormat: string | null } => ({
+  format: text(request, 'format'),
+  referenceFormat: text(request, 'referenceFormat'),
+})
+
 /** The path's subject in its one spelling. */
 export const subjectOf = (request: FastifyRequest): string => normalizeSubject(part(request, 'subject'))
 

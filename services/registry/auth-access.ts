@@ -1,11 +1,12 @@
 /**
  * What a request needs leave for, by its route: reading, look-ups and checks need `read`, a registration `write`, deletions and
  * settings `admin`, and what touches every subject needs it for all (`''`). A route that is not listed needs `admin` for all, so
- * that a new one is closed until somebody decides. The words of operations are those of Confluent's refusals.
+ * that a new one is closed until somebody decides; settings of `:.__GLOBAL:` are those of all. The words of operations are those of
+ * Confluent's refusals.
  * A prefix without a context stands for subjects of the default context; `:.c:p` for those of another.
  */
 import type { Allowance } from '#io/registry-keys.ts'
-import { normalizeSubject } from './naming.ts'
+import { isEverywhere, normalizeSubject } from './naming.ts'
 
 /** What is needed. */
 export type Need =
@@ -44,7 +45,8 @@ export function needOf({ method, route, params }: RoutedRequest): Need {
   const verb = method === 'HEAD' ? 'GET' : method
   // Whatever is answered to who has a key: there is no such path.
   if (route === undefined) return { kind: 'key', filtered: false }
-  const subject = normalizeSubject(params['subject'] ?? '')
+  const named = normalizeSubject(params['subject'] ?? '')
+  const subject = isEverywhere(named) ? '' : named
   const on = (allow: Allowance, operation: string): Need => ({ kind: 'subject', subject, allow, operation })
   const hasSubject = route.includes('/:subject')
   if (verb === 'GET') {

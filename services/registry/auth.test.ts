@@ -242,6 +242,12 @@ describe('keys of the registry', () => {
     expect((await as('reader', 'GET', '/subjects')).body).toEqual(['a.1', 'a.2'])
     expect((await as('other', 'GET', '/subjects')).body).toEqual([':.other:a.9'])
     expect((await as('other', 'POST', '/contexts/.other/subjects/a.9/versions', schema)).status).toBe(200)
+    // A name without its context is looked for in those that the key may read, and nothing is told of the others.
+    expect((await as('root', 'GET', '/subjects/a.9/versions/1')).body).toMatchObject({ subject: ':.other:a.9' })
+    expect((await as('reader', 'POST', '/subjects/a.9', schema)).status).toBe(404)
+    // Settings of every context are everybody's.
+    for (const subject of [':.__GLOBAL:', ':.__GLOBAL:a.9'])
+      expect(needOf({ method: 'PUT', route: '/config/:subject', params: { subject } })).toMatchObject({ subject: '' })
     // Ids are those of a context: what the hint leads to is what counts.
     const { id } = (await as('root', 'GET', '/subjects/:.other:a.9/versions/1')).body as { id: number }
     expect((await as('other', 'GET', `/schemas/ids/${id}?subject=:.other:a.9`)).status).toBe(200)
@@ -253,8 +259,14 @@ describe('keys of the registry', () => {
     expect((await as('root', 'PUT', '/config/a.alias', { alias: 'b.1' })).status).toBe(200)
     expect((await as('reader', 'GET', '/subjects/a.alias/versions/1')).status).toBe(403)
     expect((await as('writer', 'POST', '/subjects/a.alias/versions', schemaOf('B1'))).status).toBe(403)
-    const list = (await as('person', 'GET', '/schemas?aliases=true&subjectPrefix=b.1')).body as { aliases?: string[] }[]
-    expect(list.map(({ aliases }) => aliases)).toEqual([[]])
+    const list = (await as('person', 'GET', '/schemas?aliases=true')).body as { subject: string; aliases?: string[] }[]
+    expect(list.find(({ subject }) => subject === 'b.1')?.aliases).toEqual([])
+    const asked = async (who: Parameters<typeof as>[0]) =>
+      ((await as(who, 'GET', '/schemas?aliases=true&subjectPrefix=a.alias')).body as { subject: string }[]).map(
+        ({ subject }) => subject,
+      )
+    expect(await asked('root')).toEqual(['b.1'])
+    expect(await asked('reader')).toEqual([])
     expect((await as('root', 'DELETE', '/config/a.alias')).status).toBe(200)
   })
 

@@ -37,8 +37,14 @@ interface Admitted {
 
 const CONTENT_TYPE = 'application/vnd.schemaregistry.v1+json'
 
-/** Puts keys before every route of the app; call it before routes are registered. */
-export function registryAuth(app: FastifyInstance, options: RegistryAuthOptions): void {
+/**
+ * Puts keys before every route of the app; call it before routes are registered. What it returns says whether the key of an admitted
+ * request may read a subject.
+ */
+export function registryAuth(
+  app: FastifyInstance,
+  options: RegistryAuthOptions,
+): (request: FastifyRequest, subject: string) => boolean {
   const { keys, clock, logger, holders } = options
   const verify = createVerifier(keys, clock)
   const admitted = new WeakMap<FastifyRequest, Admitted>()
@@ -104,6 +110,11 @@ export function registryAuth(app: FastifyInstance, options: RegistryAuthOptions)
     const shown = list.filter((one) => isShown(subjectIn(one))).map((one) => withoutAliases(one, isShown))
     done(null, Buffer.from(JSON.stringify(held.page === null ? shown : cut(shown, held.page))))
   })
+
+  return (request, subject) => {
+    const held = admitted.get(request)
+    return held !== undefined && mayDo(held.key, subject, 'read')
+  }
 }
 
 /** Whether the answer is a list of which the key may not see all. */

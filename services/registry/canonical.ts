@@ -3,6 +3,7 @@
  * the same as another. What was parsed lately is kept, for most requests bring a schema that was there before.
  */
 import { normalizeAvro, parseAvro, printAvro } from '#format/avro-compatibility.ts'
+import type { PrintOptions } from '#format/avro-print.ts'
 import { SchemaProblem } from '#format/avro-schema.ts'
 import type { AvroNode } from '#format/avro-tree.ts'
 import type { Contract, Reference } from './contract.ts'
@@ -54,6 +55,13 @@ function parse(schema: string, texts: readonly string[]): Parsed {
   return parsed
 }
 
+/** How a schema is made ready. */
+export interface Preparation {
+  readonly normalize: boolean
+  /** It may come to stand: what it refers to must not be deleted. */
+  readonly isNew: boolean
+}
+
 /**
  * Makes a request's schema ready for a subject; null when it has none.
  * @throws RegistryRefusal 42201
@@ -62,13 +70,13 @@ export function canonicalize(
   table: SchemaTable,
   subject: string,
   request: SchemaRequest,
-  normalize: boolean,
+  { normalize, isNew }: Preparation,
 ): Canon | null {
   const { schema, schemaType, metadata, ruleSet } = request
   if (schema === null || schema.trim() === '') return null
   if (schemaType !== 'AVRO') throw refusals.invalidSchemaType(schemaType)
   try {
-    const { references, texts } = resolveReferences(subject, request.references, table.find)
+    const { references, texts } = resolveReferences(subject, request.references, isNew ? table.findLive : table.find)
     const parsed = parse(schema, texts)
     if (normalize) parsed.normalized ??= normalizeAvro(parsed.node)
     const text = normalize ? parsed.normalized! : parsed.canonical
@@ -142,16 +150,22 @@ function isEquivalent(table: SchemaTable, canon: Canon, version: SchemaVersion):
     version.schemaType === canon.schemaType &&
     sameJson(metadataOf(canon.metadata), metadataOf(version.metadata)) &&
     sameJson(canon.ruleSet, version.ruleSet) &&
-    resolvedText(table, version) === printAvro(canon.node, { resolved: true })
+    printed(table, version, WRITTEN_OUT) === printAvro(canon.node, WRITTEN_OUT)
   )
 }
+
+/** One text for all that mean the same, whatever they refer to. */
+const WRITTEN_OUT = { resolved: true, normalized: true }
 
 const sameJson = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)
 
 /** A version's text with all references written out; null when it cannot be parsed here. */
-export function resolvedText(table: SchemaTable, version: SchemaVersion): string | null {
+export const resolvedText = (table: SchemaTable, version: SchemaVersion): string | null =>
+  printed(table, version, { resolved: true })
+
+function printed(table: SchemaTable, version: SchemaVersion, options: PrintOptions): string | null {
   try {
-    return printAvro(table.parsed(version), { resolved: true })
+    return printAvro(table.parsed(version), options)
   } catch (error) {
     if (error instanceof SchemaProblem) return null
     throw error

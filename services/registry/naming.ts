@@ -34,23 +34,31 @@ export function relatedSubject(parent: string, subject: string): string {
   return subject.startsWith(CONTEXT_PREFIX) ? normalizeSubject(subject) : qualify(contextOf(parent), subject)
 }
 
-/** The settings that stand in for a subject's own: those of its context. Null is the registry's own. */
-export function scopeAbove(subject: string): string | null {
-  const context = contextOf(subject)
-  return context === DEFAULT_CONTEXT ? null : qualify(context, '')
+/**
+ * Whose settings hold, the first that has any: the subject's own, those of its context (null: the registry's, which are those of
+ * the default one), those of every context.
+ */
+export function scopesOf(subject: string | null): readonly (string | null)[] {
+  const context = contextOf(subject ?? '')
+  return [subject, context === DEFAULT_CONTEXT ? null : qualify(context, ''), qualify(GLOBAL_CONTEXT, '')]
 }
 
 /** Whether a subject may be written to; `setting`: whether it may have settings. */
 export function isValidSubject(subject: string, use: 'schemas' | 'settings'): boolean {
   if (subject === '' || /\p{Cc}/u.test(subject) || isReservedSubject(subject)) return false
   if (KEPT.includes(nameOf(subject))) return false
-  return use === 'settings' || contextOf(subject) !== GLOBAL_CONTEXT
+  return use === 'settings' || !isEverywhere(subject)
 }
 
-/** Whether a normalized subject is what a prefix asks for; `:*:p` asks in every context. */
+/** Whether a subject's settings are those of every context. */
+export const isEverywhere = (subject: string): boolean => contextOf(subject) === GLOBAL_CONTEXT
+
+/** Whether a normalized subject is what a prefix asks for: `p` in the default context, `:.c:p` in c, `:*:p` in every one. */
 export function hasPrefix(subject: string, prefix: string): boolean {
   if (prefix.startsWith(ANY_CONTEXT)) return nameOf(subject).startsWith(prefix.slice(ANY_CONTEXT.length))
-  return subject.startsWith(prefix.startsWith(':.:') ? prefix.slice(3) : prefix)
+  const asked = prefix.startsWith(':.:') ? prefix.slice(3) : prefix
+  if (!asked.startsWith(CONTEXT_PREFIX) && contextOf(subject) !== DEFAULT_CONTEXT) return false
+  return subject.startsWith(asked)
 }
 
 /** The prefix of every subject. */

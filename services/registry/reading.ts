@@ -1,8 +1,7 @@
 /**
- * Questions to the folded topic: versions, holders of ids, lists. A subject without a context is of the default one and is not looked
- * for in others (Confluent does), so that leave for a name is leave for one subject. Source: Confluent's resources.
+ * Questions to the folded topic: versions, holders of ids, lists. Source: Confluent's resources.
  */
-import { EVERY_SUBJECT, hasPrefix, nameOf, normalizeSubject, qualify } from './naming.ts'
+import { EVERY_SUBJECT, hasPrefix, nameOf, normalizeSubject, qualify, relatedSubject } from './naming.ts'
 import { contextOf, DEFAULT_CONTEXT, type SchemaVersion } from './records.ts'
 import { refusals } from './refusal.ts'
 import { lookUpUnder } from './registration.ts'
@@ -68,25 +67,44 @@ export function latestWith(
 export function subjectNames(table: SchemaTable, prefix: string, shown: Shown): readonly string[] {
   const all = table.subjects(shown.deleted || shown.deletedOnly)
   const names = prefix === EVERY_SUBJECT ? all : all.filter((name) => hasPrefix(name, prefix))
-  return shown.deletedOnly ? names.filter((name) => table.versionsOf(name, true).some(({ deleted }) => deleted)) : names
+  return shown.deletedOnly ? names.filter((name) => !table.has(name, false)) : names
 }
 
-/** Versions of many subjects, in order of their names. `count` is enough. */
+/**
+ * Versions of many subjects, in order of their names: those that a prefix asks for, and those that have an alias. `count` is enough.
+ */
 export function versionsOfMany(
   table: SchemaTable,
   prefix: string,
-  options: { deleted: boolean; latestOnly: boolean; ruleType: string | null; count: number },
+  options: {
+    deleted: boolean
+    latestOnly: boolean
+    ruleType: string | null
+    aliases: ReadonlyMap<string, readonly string[]>
+    count: number
+  },
 ): readonly SchemaVersion[] {
-  const { deleted, latestOnly, ruleType, count } = options
+  const { deleted, latestOnly, ruleType, aliases, count } = options
   const found: SchemaVersion[] = []
   for (const subject of table.subjects(deleted)) {
     if (found.length >= count) break
-    if (!hasPrefix(subject, prefix)) continue
+    if (!hasPrefix(subject, prefix) && !aliases.has(subject)) continue
     const versions = table.versionsOf(subject, deleted)
     const wanted = latestOnly ? versions.slice(-1) : versions
     found.push(...wanted.filter((version) => ruleType === null || hasRule(version, ruleType)))
   }
   return found
+}
+
+/** Other names of subjects, in order, as far as a prefix asks for them. */
+export function aliasesBySubject(table: SchemaTable, prefix: string): ReadonlyMap<string, readonly string[]> {
+  const aliases = new Map<string, readonly string[]>()
+  for (const [name, { alias }] of table.configs()) {
+    if (name === null || typeof alias !== 'string' || alias === '' || !hasPrefix(name, prefix)) continue
+    const subject = relatedSubject(name, alias)
+    aliases.set(subject, [...(aliases.get(subject) ?? []), name].toSorted())
+  }
+  return aliases
 }
 
 const hasRule = ({ ruleSet }: SchemaVersion, type: string): boolean =>

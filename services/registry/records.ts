@@ -49,6 +49,8 @@ export interface SchemaVersion {
   readonly ruleSet: JsonObject | null
   /** Soft deleted: no longer listed, still readable by id. */
   readonly deleted: boolean
+  /** When its record was written, ms UTC, as the log says; null when that was not told. */
+  readonly writtenMs: number | null
   /** The whole value as it stood, so that nothing is lost when it is written again. */
   readonly value: JsonObject
 }
@@ -94,8 +96,12 @@ const isObject = (value: unknown): value is JsonObject =>
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 const objectOrNull = (value: unknown): JsonObject | null => (isObject(value) ? value : null)
 
-/** Reads a record; null when it is not in the format. */
-export function parseRecord(key: Uint8Array | null, value: Uint8Array | null): RegistryRecord | null {
+/** Reads a record; null when it is not in the format. `writtenMs`: the log's time of it. */
+export function parseRecord(
+  key: Uint8Array | null,
+  value: Uint8Array | null,
+  writtenMs: number | null = null,
+): RegistryRecord | null {
   let parsedKey: unknown
   let parsed: unknown
   try {
@@ -110,7 +116,7 @@ export function parseRecord(key: Uint8Array | null, value: Uint8Array | null): R
   if (typeof keytype !== 'string' || (subject !== null && typeof subject !== 'string')) return null
   switch (keytype) {
     case 'SCHEMA':
-      return subject === null ? null : schemaRecord(subject, version, parsed)
+      return subject === null ? null : schemaRecord(subject, version, parsed, writtenMs)
     case 'DELETE_SUBJECT': {
       if (parsed === null) return { kind: 'other' }
       const until = parsed['version']
@@ -142,7 +148,12 @@ function configRecord(subject: string | null, value: JsonObject | null): Registr
   return { kind: 'config', subject, config: config as ConfigValue }
 }
 
-function schemaRecord(subject: string, version: unknown, value: JsonObject | null): RegistryRecord | null {
+function schemaRecord(
+  subject: string,
+  version: unknown,
+  value: JsonObject | null,
+  writtenMs: number | null,
+): RegistryRecord | null {
   if (!isCount(version)) return null
   if (value === null) return { kind: 'schema-removed', subject, version }
   const { id, schema, schemaType, references, metadata, ruleSet, deleted } = value
@@ -159,6 +170,7 @@ function schemaRecord(subject: string, version: unknown, value: JsonObject | nul
       metadata: objectOrNull(metadata),
       ruleSet: objectOrNull(ruleSet),
       deleted: deleted === true,
+      writtenMs,
       value,
     },
   }
@@ -170,10 +182,16 @@ const isEmpty = (value: unknown): boolean =>
   value === '' ||
   (Array.isArray(value) ? value.length === 0 : isObject(value) && Object.keys(value).length === 0)
 
+/** Say something also when nothing stands in them: metadata or rules of a schema that are none, unlike no metadata and no rules. */
+const WHOLE: ReadonlySet<string> = new Set([
+  ...['metadata', 'ruleSet', 'defaultMetadata', 'overrideMetadata', 'defaultRuleSet', 'overrideRuleSet'],
+])
+
 /** Properties of `order` first, then the others as they stood; empty ones are left out. */
 function ordered(value: JsonObject, order: readonly string[]): JsonObject {
   const names = [...order, ...Object.keys(value).filter((name) => !order.includes(name))]
-  return Object.fromEntries(names.filter((name) => !isEmpty(value[name])).map((name) => [name, value[name]]))
+  const isLeft = (name: string): boolean => (WHOLE.has(name) && isObject(value[name])) || !isEmpty(value[name])
+  return Object.fromEntries(names.filter(isLeft).map((name) => [name, value[name]]))
 }
 
 const byCodeUnits = (a: unknown, b: unknown): number => (String(a) < String(b) ? -1 : 1)
@@ -233,9 +251,10 @@ export function encodeSchema(version: {
   references?: readonly unknown[]
   metadata?: JsonObject | null
   ruleSet?: JsonObject | null
+  writtenMs?: number | null
   value?: JsonObject
 }): RecordInput {
-  const { value: before = {}, ...given } = version
+  const { value: before = {}, writtenMs: _writtenMs, ...given } = version
   const { offset: _offset, ts: _ts, ...kept } = before
   const value = { ...kept, ...given }
   const all = {

@@ -1,6 +1,7 @@
 /**
  * References of schemas to versions of other subjects: each names a subject of the same context (or says which) and a version, -1
- * for its latest. Soft deleted versions resolve too: what was once registered stays readable. Source: AbstractSchemaProvider.
+ * for its latest. What was once registered stays readable: for it soft deleted versions resolve too, for a new schema they do not.
+ * Source: Confluent's AbstractSchemaProvider.
  */
 import { LIMITS } from '#core/limits.ts'
 import type { Reference } from './contract.ts'

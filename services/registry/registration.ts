@@ -41,7 +41,8 @@ export function registered(
 ): Entity | null {
   const { version, id } = request
   if (hasLayers(configFor(table, subject))) return null
-  const canon = canonicalize(table, subject, request, normalizes(table, subject, options.normalize))
+  const normalize = normalizes(table, subject, options.normalize)
+  const canon = canonicalize(table, subject, request, { normalize, isNew: false })
   const existing = lookUp(table, subject, canon, { deleted: false, latestOnly: version === -1 })
   if (existing === null) return null
   if (version === 0 || version === -1) return id < 0 || id === existing.id ? existing : null
@@ -75,7 +76,8 @@ export function register(
   const next = table.nextVersion(subject)
   const config = configFor(table, subject)
   const draft = importing ? request : inherit(request, live.at(-1) ?? null, config, next)
-  const canon = canonicalize(table, subject, draft, normalizes(table, subject, options.normalize))
+  const normalize = normalizes(table, subject, options.normalize)
+  const canon = canonicalize(table, subject, draft, { normalize, isNew: request.id < 0 })
   if (canon === null) throw refusals.emptySchema()
 
   const holder = table.idOf(canon.identity, context)
@@ -138,7 +140,8 @@ export function lookUpUnder(
   request: SchemaRequest,
   options: { normalize: boolean; deleted: boolean },
 ): SchemaVersion | null {
-  const canon = canonicalize(table, subject, request, normalizes(table, subject, options.normalize))
+  const normalize = normalizes(table, subject, options.normalize)
+  const canon = canonicalize(table, subject, request, { normalize, isNew: false })
   const looked = { deleted: options.deleted, latestOnly: false }
   const found = lookUp(table, subject, canon, looked)
   const previous = table.latestOf(subject)
@@ -164,9 +167,9 @@ export function removeSubject(
     if (permanent && !version.deleted) throw refusals.subjectNotSoftDeleted(subject)
   }
   const gone = permanent
-    ? removals(table, versions)
+    ? [...removals(table, versions), ...forgotten(table, subject)]
     : [records.encodeSubjectDeletion(subject, versions.at(-1)!.version)]
-  return { records: [...gone, ...forgotten(table, subject)], answer: versions.map(({ version }) => version) }
+  return { records: gone, answer: versions.map(({ version }) => version) }
 }
 
 /** Deletes a version (-1: the latest); the answer is its number. @throws RegistryRefusal */
@@ -184,7 +187,8 @@ export function removeVersion(
   requireWritable(table, subject)
   requireUnreferenced(table, held)
   if (permanent && !held.deleted) throw refusals.versionNotSoftDeleted(subject, held.version)
-  const gone = permanent ? removals(table, [held]) : [records.encodeSchema({ ...held, deleted: true })]
-  const others = table.versionsOf(subject, permanent).some(({ version }) => version !== held.version)
-  return { records: [...gone, ...(others ? [] : forgotten(table, subject))], answer: held.version }
+  if (!permanent) return { records: [records.encodeSchema({ ...held, deleted: true })], answer: held.version }
+  const isLast = table.versionsOf(subject, true).length === 1
+  const gone = [...removals(table, [held]), ...(isLast ? forgotten(table, subject) : [])]
+  return { records: gone, answer: held.version }
 }

@@ -146,8 +146,8 @@ function toRule(value: unknown): JsonObject {
   const all = {
     name: toText(rule['name']),
     doc: toText(rule['doc']),
-    kind: toWord('RuleKind', rule['kind'], KINDS),
-    mode: toWord('RuleMode', rule['mode'], MODES),
+    kind: toWord('RuleKind', rule['kind'], KINDS) ?? 'TRANSFORM',
+    mode: toWord('RuleMode', rule['mode'], MODES) ?? 'WRITEREAD',
     type: toText(rule['type']),
     tags: toSet(rule['tags']),
     params: toMap(rule['params'], toText),
@@ -158,7 +158,16 @@ function toRule(value: unknown): JsonObject {
   const given = Object.entries(all).filter(
     ([, part]) => part !== null && (typeof part !== 'object' || Object.keys(part).length > 0),
   )
-  return { ...Object.fromEntries(given), ...(disabled ? { disabled } : {}) }
+  return { ...Object.fromEntries(given), disabled }
+}
+
+/** Why a rule is none; null when it is one. */
+function faultOf({ name, type }: JsonObject): string | null {
+  if (name === undefined) return 'Missing rule name'
+  if (name === '') return 'Empty rule name'
+  if (!/^[\p{L}_]/u.test(name as string)) return `Illegal initial character in rule name: ${name as string}`
+  if (!/^[\p{L}\p{Nd}_-]*$/u.test(name as string)) return `Illegal character in rule name: ${name as string}`
+  return type === undefined ? 'Missing rule type' : null
 }
 
 function toRuleSet(value: unknown): JsonObject | null {
@@ -169,11 +178,12 @@ function toRuleSet(value: unknown): JsonObject | null {
     (toList('Rule>', object[list]) ?? []).map((one) => {
       const rule = toRule(one)
       const { name, mode } = rule
-      if (name === undefined) throw refusals.invalidRuleSet('Missing rule name')
       if (names.has(name)) throw refusals.invalidRuleSet(`Found rule with duplicate name '${name as string}'`)
       names.add(name)
+      const fault = faultOf(rule)
+      if (fault !== null) throw refusals.invalidRuleSet(fault)
       const isMigration = MIGRATIONS.includes(mode as string)
-      if (list === 'migrationRules' && mode !== undefined && !isMigration)
+      if (list === 'migrationRules' && !isMigration)
         throw refusals.invalidRuleSet('Migration rules can only be UPGRADE, DOWNGRADE, UPDOWN')
       if (list !== 'migrationRules' && isMigration)
         throw refusals.invalidRuleSet('Domain rules cannot be UPGRADE, DOWNGRADE, UPDOWN')

@@ -40,15 +40,17 @@ describe('settings', () => {
   it('[R1] settings are changed by what a request names; null unsets; all are told in order', async () => {
     const { ask } = await serve()
     const first = { normalize: true, compatibilityGroup: 'major', compatibility: 'full' }
-    expect(await ask('PUT', '/config/s', first)).toEqual(ok(first))
+    const stands = { ...first, compatibility: 'FULL' }
+    expect(await ask('PUT', '/config/s', first)).toEqual(ok(stands))
     expect(await ask('PUT', '/config/s', { alias: 't', defaultMetadata: { properties: { b: '2', a: 1 } } })).toEqual(
-      ok({ alias: 't', defaultMetadata: { properties: { a: '1', b: '2' } } }),
+      ok({ ...stands, alias: 't', defaultMetadata: { properties: { a: '1', b: '2' } } }),
     )
     expect(JSON.stringify((await ask('GET', '/config/s')).body)).toBe(
       '{"alias":"t","normalize":true,"compatibilityLevel":"FULL","compatibilityGroup":"major",' +
         '"defaultMetadata":{"properties":{"a":"1","b":"2"}}}',
     )
-    await ask('PUT', '/config/s', { compatibilityGroup: null, defaultMetadata: null, alias: null })
+    const none = { compatibilityGroup: null, defaultMetadata: null, alias: null }
+    expect(await ask('PUT', '/config/s', none)).toEqual(ok({ normalize: true, compatibility: 'FULL' }))
     expect(await ask('GET', '/config/s')).toEqual(ok({ normalize: true, compatibilityLevel: 'FULL' }))
   })
 

@@ -1,11 +1,11 @@
 /**
  * Settings and modes: what holds for a subject, and the records that change it. A subject's own settings stand alone (they are not
- * merged with others); without them those of its context hold, which for the default context are the registry's. A global
- * READONLY_OVERRIDE holds everywhere. Source: Confluent's InMemoryCache, KafkaSchemaRegistry.
+ * merged with others); without them those of its context hold, which for the default context are the registry's, and without those
+ * the ones of `:.__GLOBAL:`. A global READONLY_OVERRIDE holds everywhere. Source: Confluent's InMemoryCache, KafkaSchemaRegistry.
  */
 import type { RecordInput } from '#format/record-batch.ts'
 import { LEVEL_DEFAULT } from './compatibility.ts'
-import { nameOf, scopeAbove } from './naming.ts'
+import { nameOf, scopesOf } from './naming.ts'
 import * as records from './records.ts'
 import { type ConfigValue, contextOf, DEFAULT_CONTEXT, type SchemaVersion } from './records.ts'
 import { refusals } from './refusal.ts'
@@ -29,8 +29,15 @@ export function ownConfig(table: SchemaTable, subject: string | null): ConfigVal
 
 /** Settings that hold for a subject (null: for the registry). */
 export function configFor(table: SchemaTable, subject: string | null): ConfigValue {
-  const above = subject === null ? null : scopeAbove(subject)
-  return filled(table.configOf(subject) ?? table.configOf(above) ?? {})
+  return filled(firstOf(subject, (scope) => table.configOf(scope)) ?? {})
+}
+
+function firstOf<T>(subject: string | null, read: (scope: string | null) => T | null): T | null {
+  for (const scope of scopesOf(subject)) {
+    const found = read(scope)
+    if (found !== null) return found
+  }
+  return null
 }
 
 /** The mode set right here; null when there is none. */
@@ -41,7 +48,8 @@ export function ownMode(table: SchemaTable, subject: string | null): string | nu
 
 /** The mode that holds for a subject (null: for the registry). */
 export function modeFor(table: SchemaTable, subject: string | null): string {
-  return ownMode(table, subject) ?? table.modeOf(scopeAbove(subject ?? '')) ?? 'READWRITE'
+  if (table.modeOf(null) === 'READONLY_OVERRIDE') return 'READONLY_OVERRIDE'
+  return firstOf(subject, (scope) => table.modeOf(scope)) ?? 'READWRITE'
 }
 
 /** Refuses when a subject may not be changed. @throws RegistryRefusal 42205 */
@@ -49,8 +57,12 @@ export function requireWritable(table: SchemaTable, subject: string | null): voi
   if (modeFor(table, subject).startsWith('READONLY')) throw refusals.readOnly(subject)
 }
 
-/** Changes settings: what the request names, and nothing else. @throws RegistryRefusal */
-export function updateConfig(table: SchemaTable, subject: string | null, request: ConfigRequest): Decision<null> {
+/** Changes settings: what the request names, and nothing else; the answer is what stands then. @throws RegistryRefusal */
+export function updateConfig(
+  table: SchemaTable,
+  subject: string | null,
+  request: ConfigRequest,
+): Decision<ConfigValue> {
   requireWritable(table, subject)
   const { compatibility, ...rest } = request
   const changes = {
@@ -60,7 +72,8 @@ export function updateConfig(table: SchemaTable, subject: string | null, request
       : { compatibilityLevel: compatibility === null ? null : (compatibility as string).toUpperCase() }),
   }
   const merged = Object.entries({ ...table.configOf(subject), ...changes }).filter(([, value]) => value !== null)
-  return { records: [records.encodeConfig(subject, Object.fromEntries(merged))], answer: null }
+  const answer: ConfigValue = Object.fromEntries(merged)
+  return { records: [records.encodeConfig(subject, answer)], answer }
 }
 
 /** Unsets settings; the answer is what they were. @throws RegistryRefusal */
@@ -132,7 +145,7 @@ export function removals(table: SchemaTable, versions: readonly SchemaVersion[])
   return [...stated, ...versions.map(({ subject, version }) => records.encodeRemoval(subject, version))]
 }
 
-/** A subject that loses its last version loses its own settings. */
+/** A subject whose last version is removed for good loses its own settings. */
 export function forgotten(table: SchemaTable, subject: string): RecordInput[] {
   return [
     ...(table.configOf(subject) === null ? [] : [records.encodeConfig(subject, null)]),

@@ -3,11 +3,11 @@ import Fastify from 'fastify'
 import { OperatingError } from '#io/errors.ts'
 import type { Clock, EventLog, Leader, Leadership } from '#io/ports.ts'
 import type { RegistryKey } from '#io/registry-keys.ts'
-import { resolveNames } from './addresses.ts'
+import { resolveNames, searchContexts } from './addresses.ts'
 import { registryAuth } from './auth.ts'
 import { forwardWrites } from './forward.ts'
 import { registryRoutes, SERVER_OPTIONS } from './routes.ts'
-import { openRegistryState } from './state.ts'
+import { openRegistryState, type RegistryState } from './state.ts'
 import type { PassedOver, RegistryLogger } from './store.ts'
 
 /** A running registry. */
@@ -59,7 +59,9 @@ export async function startRegistry(deps: {
     forceCloseConnections: 'idle',
   })
   resolveNames(app, state.table)
-  if (keys !== null) registryAuth(app, { keys, clock, logger, holders: (id, hint) => state.holders(id, hint) })
+  const holders: RegistryState['holders'] = (id, hint) => state.holders(id, hint)
+  const mayRead = keys === null ? () => true : registryAuth(app, { keys, clock, logger, holders })
+  searchContexts(app, state.table, mayRead)
   if (elect !== undefined)
     forwardWrites(app, {
       leadership: () => leadership,

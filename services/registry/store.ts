@@ -124,9 +124,11 @@ export async function openStore(deps: { log: EventLog; clock: Clock; logger: Reg
       throw new OperatingError('DATA_LOSS_SUSPECTED', message, { topic: SCHEMAS_TOPIC, offset: position })
     }
     if (opened.control) return
+    const { timestampType, baseTimestamp, maxTimestamp } = opened.header
+    const writtenMs = timestampType === 'append' ? maxTimestamp : baseTimestamp
     for (let record = readRecord(opened.cursor); record !== null; record = readRecord(opened.cursor)) {
       const { key, value, offset } = record
-      const parsed = record.damaged ? null : parseRecord(key, value)
+      const parsed = record.damaged ? null : parseRecord(key, value, writtenMs)
       if (parsed === null) {
         passedOver.malformed += 1
         logger.warn({ topic: SCHEMAS_TOPIC, offset }, 'record is not in the format of a schema registry; passed over')

@@ -363,6 +363,12 @@ export class SchemaTable {
   readonly find = (subject: string, version: number): SchemaVersion | null =>
     version === -1 ? this.latestOf(subject) : this.versionOf(subject, version)
 
+  /** The same without those that are soft deleted. */
+  readonly findLive = (subject: string, version: number): SchemaVersion | null => {
+    const found = this.find(subject, version)
+    return found === null || found.deleted ? null : found
+  }
+
   /**
    * A version's parsed schema, kept.
    * @throws SchemaProblem when another tool registered what cannot be parsed here

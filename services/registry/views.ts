@@ -3,10 +3,10 @@
  * Source: the entities of Confluent's client (Schema, SchemaString, RegisterSchemaResponse, Config).
  */
 import { resolvedText } from './canonical.ts'
-import { type Contract, guidOf } from './contract.ts'
+import { type Contract, guidOf, type Reference } from './contract.ts'
+import { relatedSubject } from './naming.ts'
 import type { ConfigValue, SchemaVersion } from './records.ts'
 import type { Entity } from './registration.ts'
-import type { ConfigRequest } from './request.ts'
 import type { SchemaTable } from './table.ts'
 
 type Json = Readonly<Record<string, unknown>>
@@ -29,20 +29,36 @@ const present = (object: Json): Json =>
 
 const listed = (references: Contract['references']): Json => (references.length === 0 ? {} : { references })
 
-/** A version's text as it is asked for: `resolved` has its references written out. */
-const textOf = (table: SchemaTable, version: SchemaVersion, format: string | null): string =>
+const textOf = (table: SchemaTable, version: SchemaVersion, { format = null }: Forms): string =>
   (format === 'resolved' ? resolvedText(table, version) : null) ?? version.schema
 
-/** A version under its subject. `tells` says whether it is deleted. */
-export function versionView(
-  table: SchemaTable,
-  version: SchemaVersion,
-  { format = null, tells }: { format?: string | null; tells: boolean },
-): Json {
-  const { subject, version: number, id, schemaType, references, metadata, ruleSet, deleted } = version
+/** In which form texts and references are asked for; nothing: as they stand. */
+export interface Forms {
+  /** `resolved`: with its references written out. */
+  readonly format?: string | null
+  /** `qualified`: with the context of each. */
+  readonly referenceFormat?: string | null
+}
+
+/** References as they are asked for; one without a context is of the version's own. */
+function referencesOf({ subject, references }: SchemaVersion, { referenceFormat = null }: Forms): Json {
+  if (referenceFormat !== 'qualified') return listed(references)
+  return listed(
+    (references as readonly Reference[]).map((one) => ({
+      ...one,
+      subject: one.subject === null ? null : relatedSubject(subject, one.subject),
+    })),
+  )
+}
+
+/** A version under its subject. `tells` says whether it is deleted, and when its record was written. */
+export function versionView(table: SchemaTable, version: SchemaVersion, asked: Forms & { tells: boolean }): Json {
+  const { subject, version: number, id, schemaType, metadata, ruleSet, deleted, writtenMs } = version
   return present({
-    ...{ subject, version: number, id, guid: guidOfVersion(version), schemaType, ...listed(references), metadata },
-    ...{ schema: textOf(table, version, format), ...(tells ? { deleted } : {}), ruleSet },
+    ...{ subject, version: number, id, guid: guidOfVersion(version), schemaType, ...referencesOf(version, asked) },
+    ...{ metadata, schema: textOf(table, version, asked) },
+    ...(asked.tells ? { ts: writtenMs, deleted } : {}),
+    ruleSet,
   })
 }
 
@@ -56,13 +72,13 @@ export function entityView(entity: Entity): Json {
 export function schemaView(
   table: SchemaTable,
   version: SchemaVersion,
-  asked: { format: string | null; named: boolean; maxId: number | null },
+  asked: Forms & { named: boolean; maxId: number | null },
 ): Json {
-  const { subject, version: number, schemaType, references, metadata, ruleSet, deleted } = version
+  const { subject, version: number, schemaType, metadata, ruleSet, deleted, writtenMs } = version
   return present({
     ...(asked.named ? { subject, version: number } : {}),
-    ...{ guid: guidOfVersion(version), schemaType, schema: textOf(table, version, asked.format) },
-    ...{ ...listed(references), metadata, ruleSet, maxId: asked.maxId, deleted },
+    ...{ guid: guidOfVersion(version), schemaType, schema: textOf(table, version, asked) },
+    ...{ ...referencesOf(version, asked), metadata, ruleSet, maxId: asked.maxId, ts: writtenMs, deleted },
   })
 }
 
@@ -72,7 +88,7 @@ const schemaBytes = new WeakMap<SchemaVersion, Buffer>()
 export function plainSchema(table: SchemaTable, version: SchemaVersion): Buffer {
   let bytes = schemaBytes.get(version)
   if (bytes === undefined) {
-    bytes = Buffer.from(JSON.stringify(schemaView(table, version, { format: null, named: false, maxId: null })))
+    bytes = Buffer.from(JSON.stringify(schemaView(table, version, { named: false, maxId: null })))
     schemaBytes.set(version, bytes)
   }
   return bytes
@@ -80,10 +96,11 @@ export function plainSchema(table: SchemaTable, version: SchemaVersion): Buffer 
 
 /** A schema's own JSON. */
 export const rawSchema = (table: SchemaTable, version: SchemaVersion, format: string | null): Buffer =>
-  Buffer.from(textOf(table, version, format))
+  Buffer.from(textOf(table, version, { format }))
 
 const CONFIG = [
-  ...['alias', 'normalize', 'validateFields', 'compatibilityLevel', 'compatibilityPolicy', 'compatibilityGroup'],
+  ...['alias', 'normalize', 'validateFields', 'validateNewSchemas', 'validateRules'],
+  ...['compatibilityLevel', 'compatibilityPolicy', 'compatibilityGroup'],
   ...['defaultMetadata', 'overrideMetadata', 'defaultRuleSet', 'overrideRuleSet'],
 ]
 
@@ -91,8 +108,9 @@ const CONFIG = [
 export const configView = (config: ConfigValue): Json =>
   present(Object.fromEntries(CONFIG.map((name) => [name, config[name]])))
 
-/** Settings as they were sent. */
-export function configRequestView(request: ConfigRequest): Json {
+/** Settings as they stand after a change, with the level under the name that requests give it. */
+export function configUpdateView({ compatibilityLevel, ...rest }: ConfigValue): Json {
   const names = CONFIG.map((name) => (name === 'compatibilityLevel' ? 'compatibility' : name))
-  return present(Object.fromEntries(names.map((name) => [name, request[name]])))
+  const settings: Json = { ...rest, compatibility: compatibilityLevel }
+  return present(Object.fromEntries(names.map((name) => [name, settings[name]])))
 }

@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { compatibility } from './behaviour/compatibility.ts'
+import { contexts } from './behaviour/contexts.ts'
 import { deletion } from './behaviour/deletion.ts'
 import { listing } from './behaviour/listing.ts'
 import { negotiation } from './behaviour/negotiation.ts'
@@ -14,7 +15,7 @@ import { settings } from './behaviour/settings.ts'
 import type { RegistryPlace } from './place.ts'
 import { Names, run } from './scenario.ts'
 
-const GROUPS = { registration, deletion, listing, references, settings, compatibility, negotiation, safety }
+const GROUPS = { registration, deletion, listing, references, contexts, settings, compatibility, negotiation, safety }
 
 /** Registers every scenario as a test. `shared`: somebody else uses that registry too. */
 export function registryBehaviour(open: () => Promise<RegistryPlace>, options: { readonly shared: boolean }): void {

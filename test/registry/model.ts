@@ -86,7 +86,6 @@ export class Model {
         if (!operation.flag) {
           if (found.deleted) return error(40406)
           found.deleted = true
-          if (this.#held(operation.subject, false).length === 0) this.levels.delete(operation.subject)
           return { ok: found.version }
         }
         if (!found.deleted) return error(40407)
@@ -104,7 +103,6 @@ export class Model {
         }
         if (live.length === 0) return error(40404)
         for (const held of live) held.deleted = true
-        this.levels.delete(operation.subject)
         return { ok: live.map(({ version }) => version) }
       }
       case 'by-id': {

@@ -58,7 +58,8 @@ function messagesOf(
   options: { normalize: boolean; versions: readonly SchemaVersion[]; verbose: boolean },
 ): string[] {
   try {
-    const canon = canonicalize(table, subject, schema, normalizes(table, subject, options.normalize))
+    const normalize = normalizes(table, subject, options.normalize)
+    const canon = canonicalize(table, subject, schema, { normalize, isNew: true })
     if (canon === null) throw refusals.emptySchema()
     return incompatibilities(canon, options.versions, configFor(table, subject), table)
   } catch (error) {

@@ -1,11 +1,9 @@
 /** `/schemas`: schemas by id and GUID, and all of them. */
 import type { FastifyRequest } from 'fastify'
-import { cut, flag, idOf, pageOf, part, text } from '../asked.ts'
-import { relatedSubject } from '../naming.ts'
-import { holdersFor, holdersOfGuid, told, versionsOfMany } from '../reading.ts'
+import { cut, flag, formsOf, idOf, pageOf, part, text } from '../asked.ts'
+import { aliasesBySubject, holdersFor, holdersOfGuid, told, versionsOfMany } from '../reading.ts'
 import { contextOf, type SchemaVersion } from '../records.ts'
 import { refusals } from '../refusal.ts'
-import type { SchemaTable } from '../table.ts'
 import { plainSchema, rawSchema, schemaView, versionView } from '../views.ts'
 import type { Routes } from './mount.ts'
 
@@ -17,20 +15,20 @@ export const schemaRoutes: Routes = (route, state) => {
 
   route('GET', '/schemas', (request) => {
     const { offset, limit } = pageOf(request, LIST_MAX)
-    const versions = versionsOfMany(table, text(request, 'subjectPrefix') ?? '', {
+    const prefix = text(request, 'subjectPrefix') ?? ''
+    const aliases: ReturnType<typeof aliasesBySubject> = flag(request, 'aliases')
+      ? aliasesBySubject(table, prefix)
+      : new Map()
+    const versions = versionsOfMany(table, prefix, {
       deleted: flag(request, 'deleted'),
       latestOnly: flag(request, 'latestOnly'),
       ruleType: text(request, 'ruleType') || null,
+      aliases,
       count: offset + limit,
     })
-    const views = versions.slice(offset, offset + limit).map((version) => ({
-      subject: version.subject,
-      view: versionView(table, version, { tells: true }),
-    }))
-    if (!flag(request, 'aliases')) return views.map(({ view }) => view)
-    const aliases = aliasesBySubject(table)
-    return views.map(({ subject, view }) => {
-      const names = aliases.get(subject)
+    return versions.slice(offset, offset + limit).map((version) => {
+      const names = aliases.get(version.subject)
+      const view = versionView(table, version, { tells: true })
       return names === undefined ? view : { ...view, aliases: names }
     })
   })
@@ -45,7 +43,7 @@ export const schemaRoutes: Routes = (route, state) => {
     const found = told(await state.holders(id, hint), hint)!
     if (isPlain) return plainSchema(table, found)
     const maxId = flag(request, 'fetchMaxId') ? table.idMaxOf(contextOf(found.subject)) : null
-    return schemaView(table, found, { format: text(request, 'format'), named: (hint ?? '') !== '', maxId })
+    return schemaView(table, found, { ...formsOf(request), named: (hint ?? '') !== '', maxId })
   })
 
   route('GET', '/schemas/ids/:id/schema', async (request) => {
@@ -79,7 +77,7 @@ export const schemaRoutes: Routes = (route, state) => {
     })
   route('GET', '/schemas/guids/:guid', async (request) =>
     schemaView(table, told(await withGuid(request), null)!, {
-      format: text(request, 'format'),
+      ...formsOf(request),
       named: false,
       maxId: null,
     }),
@@ -88,15 +86,4 @@ export const schemaRoutes: Routes = (route, state) => {
     const ids = new Map((await withGuid(request)).map(({ subject, id }) => [contextOf(subject), id]))
     return [...ids].map(([context, id]) => ({ context, id }))
   })
-}
-
-/** The other names of subjects. */
-function aliasesBySubject(table: SchemaTable): ReadonlyMap<string, string[]> {
-  const aliases = new Map<string, string[]>()
-  for (const [name, { alias }] of table.configs()) {
-    if (name === null || typeof alias !== 'string' || alias === '') continue
-    const subject = relatedSubject(name, alias)
-    aliases.set(subject, [...(aliases.get(subject) ?? []), name].toSorted())
-  }
-  return aliases
 }

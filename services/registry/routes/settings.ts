@@ -15,7 +15,7 @@ import {
   setMode,
   updateConfig,
 } from '../settings.ts'
-import { configRequestView, configView } from '../views.ts'
+import { configUpdateView, configView } from '../views.ts'
 import type { Routes } from './mount.ts'
 
 /** @throws RegistryRefusal 42208 */
@@ -48,8 +48,7 @@ export const settingRoutes: Routes = (route, state) => {
       }
       const scope = scopeOf(request)
       requireValid(scope)
-      await state.command(() => updateConfig(table, scope, config))
-      return configRequestView(config)
+      return configUpdateView(await state.command(() => updateConfig(table, scope, config)))
     })
     route('DELETE', `/config${path}`, async (request) =>
       configView(await state.command(() => removeConfig(table, scopeOf(request)))),

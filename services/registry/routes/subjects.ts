@@ -1,6 +1,6 @@
 /** `/subjects`: names, look-up, versions, registration, deletion, who refers to a version. */
 import type { FastifyRequest } from 'fastify'
-import { cut, flag, pageOf, subjectOf, text, values, versionOf } from '../asked.ts'
+import { cut, flag, formsOf, pageOf, subjectOf, text, values, versionOf } from '../asked.ts'
 import { EVERY_SUBJECT, isValidSubject } from '../naming.ts'
 import { latestWith, lookedUp, type Shown, subjectNames, versionIn, versionsIn } from '../reading.ts'
 import type { SchemaVersion } from '../records.ts'
@@ -28,7 +28,7 @@ export const subjectRoutes: Routes = (route, state) => {
     const schema = readSchema(request.body, 'lookUpSchemaUnderSubject.arg5')
     const options = { normalize: flag(request, 'normalize'), deleted: flag(request, 'deleted') }
     const found = await state.query(() => lookedUp(table, subjectOf(request), schema, options))
-    return versionView(table, found, { format: text(request, 'format'), tells: false })
+    return versionView(table, found, { ...formsOf(request), tells: false })
   })
 
   route('DELETE', '/subjects/:subject', (request) => {
@@ -41,7 +41,7 @@ export const subjectRoutes: Routes = (route, state) => {
     const properties = new Map(keys.slice(0, wanted.length).map((key, i) => [key, wanted[i]!]))
     const deleted = flag(request, 'deleted')
     const found = await state.query(() => latestWith(table, subjectOf(request), properties, deleted))
-    return versionView(table, found, { format: text(request, 'format'), tells: true })
+    return versionView(table, found, { ...formsOf(request), tells: true })
   })
 
   route('GET', '/subjects/:subject/versions', async (request) => {
@@ -64,7 +64,7 @@ export const subjectRoutes: Routes = (route, state) => {
     return state.query(() => versionIn(table, subjectOf(request), number, deleted))
   }
   route('GET', '/subjects/:subject/versions/:version', async (request) =>
-    versionView(table, await version(request), { format: text(request, 'format'), tells: true }),
+    versionView(table, await version(request), { ...formsOf(request), tells: true }),
   )
   route('GET', '/subjects/:subject/versions/:version/schema', async (request) =>
     rawSchema(table, await version(request), text(request, 'format')),

@@ -1,6 +1,7 @@
 /**
  * Soft and permanent deletion of versions and subjects: every state, every answer; what stays readable; numbers.
- * Sources: SubjectVersionsResource.deleteSchemaVersion, SubjectsResource.deleteSubject, Errors of confluentinc/schema-registry.
+ * Sources: SubjectVersionsResource.deleteSchemaVersion, SubjectsResource.deleteSubject, Errors of confluentinc/schema-registry; its pull
+ * request 3810 for the settings, which went with the soft deletion before 8.1.
  */
 import {
   config,
@@ -179,14 +180,17 @@ export const deletion: readonly Scenario[] = [
     delSubject(s(), ok([1]), PERMANENT),
     register(s(), rec('R', ['a', 'int']), ok({ id: id('b') })),
   ]),
-  scenario('[R1] a subject whose last version is deleted loses its own settings', ({ s, rec }) => [
+  scenario('[R1] a subject keeps its own settings until its last version is permanently deleted', ({ s, rec }) => [
     register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
     register(s(), rec('R', ['a', 'int'], ['b', 'int', 0]), ok({ id: id('b') })),
     setConfig(s(), { compatibility: 'NONE' }, ok({ compatibility: 'NONE' })),
     setMode(s(), { mode: 'READWRITE' }, ok({ mode: 'READWRITE' })),
     delVersion(s(), 1, ok(1)),
-    config(s(), ok({ compatibilityLevel: 'NONE' })),
+    delVersion(s(), 1, ok(1), PERMANENT),
     delVersion(s(), 2, ok(2)),
+    config(s(), ok({ compatibilityLevel: 'NONE' })),
+    mode(s(), ok({ mode: 'READWRITE' })),
+    delVersion(s(), 2, ok(2), PERMANENT),
     config(s(), refused(40408, `Subject '${s()}' does not have subject-level compatibility configured`)),
     mode(s(), refused(40409, `Subject '${s()}' does not have subject-level mode configured`)),
   ]),
@@ -202,10 +206,12 @@ export const deletion: readonly Scenario[] = [
     delVersion(s('y'), 1, ok(1), PERMANENT),
     mode(s('y'), refused(40409, `Subject '${s('y')}' does not have subject-level mode configured`)),
   ]),
-  scenario('[R1] deleting a whole subject drops its settings too', ({ s, rec }) => [
+  scenario('[R1] deleting a whole subject for good drops its settings too', ({ s, rec }) => [
     setConfig(s(), { compatibility: 'NONE' }, ok({ compatibility: 'NONE' })),
     register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
     delSubject(s(), ok([1])),
+    config(s(), ok({ compatibilityLevel: 'NONE' })),
+    delSubject(s(), ok([1]), PERMANENT),
     config(s(), refused(40408, `Subject '${s()}' does not have subject-level compatibility configured`)),
   ]),
 ]

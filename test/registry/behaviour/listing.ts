@@ -5,6 +5,7 @@
 import {
   delSubject,
   delVersion,
+  type Expected,
   fits,
   get,
   id,
@@ -16,24 +17,28 @@ import {
   type Scenario,
   type Step,
   scenario,
+  setConfig,
   unchecked,
 } from '../scenario.ts'
 
 const enc = encodeURIComponent
 const noSuchPath = refused(404, 'HTTP 404 Not Found')
 
-/** Four subjects: the second soft deleted whole, the third by its only version. */
+/** Four subjects: the second soft deleted whole, the third by its only version, the fourth by one of two. */
 function four({ s, rec }: Names): Step[] {
   return [
     ...[0, 1, 2, 3].map((i) => register(s(`s${i}`), rec('R', ['a', 'int']), ok({ id: id('a') }))),
     delSubject(s('s1'), ok([1])),
     delVersion(s('s2'), 1, ok(1)),
+    register(s('s3'), rec('R', ['a', 'int'], ['b', 'int', 0]), ok({ id: id('b') })),
+    delVersion(s('s3'), 1, ok(1)),
   ]
 }
 
 const SUBJECT_LISTS: readonly (readonly [string, readonly number[]])[] = [
   ['', [0, 3]],
   ['&deleted=true', [0, 1, 2, 3]],
+  // The fourth has a soft deleted version beside a live one: it is not among the deleted.
   ['&deletedOnly=true', [1, 2]],
   ['&deleted=true&deletedOnly=true', [1, 2]],
   ['&deleted=false', [0, 3]],
@@ -124,6 +129,36 @@ export const listing: readonly Scenario[] = [
       ]),
     ),
   ]),
+  scenario('[R1] GET /schemas with aliases shows subjects whose other names have the prefix, and these names', (n) => {
+    const shown = (versions: number, names: readonly string[]) =>
+      ok(
+        Array.from({ length: versions }, (_, i) => ({ subject: n.s('real'), version: i + 1, aliases: names.map(n.s) })),
+      )
+    const listed = (prefix: string, expected: Expected, query = '&aliases=true') =>
+      get(`/schemas?subjectPrefix=${n.s(prefix)}${query}`, expected)
+    return [
+      register(n.s('real'), n.rec('R', ['a', 'int']), ok({ id: id('a') })),
+      register(n.s('real'), n.rec('R', ['a', 'int'], ['b', 'int', 0]), ok({ id: id('b') })),
+      setConfig(n.s('other1'), { alias: n.s('real') }, ok({ alias: n.s('real') })),
+      listed('other', shown(2, ['other1'])),
+      listed('other', ok([]), ''),
+      setConfig(n.s('other2'), { alias: n.s('real') }, ok({ alias: n.s('real') })),
+      listed('other', shown(2, ['other1', 'other2'])),
+      listed('other2', shown(2, ['other2'])),
+      listed('real', ok(fits('no aliases', (list) => (list as object[]).every((one) => !('aliases' in one))))),
+    ]
+  }),
+  scenario('[R1] an answer tells when the record was written, and whether it is deleted', ({ s, rec }) => {
+    const when = fits('a time', (ts) => Number.isSafeInteger(ts) && (ts as number) > 1_500_000_000_000)
+    return [
+      register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
+      get('/schemas/ids/{#a}', ok({ ts: when, deleted: false })),
+      get(`/subjects/${s()}/versions/1`, ok({ ts: when, deleted: false })),
+      get(`/schemas?subjectPrefix=${s()}`, ok([{ ts: when, deleted: false }])),
+      delVersion(s(), 1, ok(1)),
+      get(`/subjects/${s()}/versions/1?deleted=true`, ok({ ts: when, deleted: true })),
+    ]
+  }),
   scenario('[R1] subject in the query helps to find an id and filters nothing', ({ s, rec }) => [
     register(s(), rec('R', ['a', 'int']), ok({ id: id('a') })),
     ...[s(), s('other')].flatMap((subject) => [

@@ -150,6 +150,40 @@ export const references: readonly Scenario[] = [
     delVersion(n.s('dep'), 1, ok(1)),
     register(n.s('holder'), holder(n), invalid(/No schema reference found/), toDep(n, -1)),
   ]),
+  scenario('[R1] a soft deleted schema is no target for a new schema; what referred to it is still found', (n) => [
+    ...held(n),
+    delVersion(n.s('holder'), 1, ok(1)),
+    delVersion(n.s('dep'), 1, ok(1)),
+    ...['holder', 'other'].map((name) =>
+      register(n.s(name), holder(n), invalid(/No schema reference found/), toDep(n)),
+    ),
+    test(n.s('other'), null, holder(n), invalid(/No schema reference found/), '', toDep(n)),
+    lookUp(n.s('holder'), holder(n), ok({ version: 1, id: id('holder') }), '?deleted=true', toDep(n)),
+    get('/schemas/ids/{#holder}', ok({ references: toDep(n).references })),
+  ]),
+  scenario('[R1] with its references written out a schema is the same, in whatever order its attributes stand', (n) => {
+    const attributes = { 'x-b': 2, 'x-a': 1 }
+    const of = (type: unknown, more: object) =>
+      JSON.stringify({ ...JSON.parse(holder(n)), fields: [{ name: 'd', type }], ...more })
+    const writtenOut = of(JSON.parse(dep(n)), { 'x-a': 1, 'x-b': 2 })
+    return [
+      register(n.s('dep'), dep(n), ok({ id: id('dep') })),
+      register(n.s('holder'), of(`ns.${n.tag}.Dep`, attributes), ok({ id: id('holder') }), toDep(n), '?normalize=true'),
+      lookUp(n.s('holder'), writtenOut, ok({ version: 1, id: id('holder') }), '?normalize=true'),
+      lookUp(n.s('holder'), writtenOut, ok({ version: 1, id: id('holder') })),
+    ]
+  }),
+  scenario('[R1] referenceFormat=qualified names the context of each reference', (n) => {
+    const [holderName, depName] = [`:.${n.tag}:holder`, `:.${n.tag}:dep`]
+    const reference = (subject: string) => ({ references: [{ name: `ns.${n.tag}.Dep`, subject, version: 1 }] })
+    return [
+      register(depName, dep(n), ok({ id: id('dep') })),
+      register(holderName, holder(n), ok({ id: id('holder') }), reference('dep')),
+      version(holderName, 1, ok(reference('dep'))),
+      version(holderName, 1, ok(reference(depName)), '?referenceFormat=qualified'),
+      get(`/schemas/ids/{#holder}?subject=${holderName}&referenceFormat=qualified`, ok(reference(depName))),
+    ]
+  }),
   scenario('[R1] [R2] compatibility looks through references, at both sides', (n) => [
     ...held(n),
     unchecked(n.s('dep')),

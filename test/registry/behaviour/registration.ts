@@ -156,6 +156,40 @@ const REGISTRATION: readonly Scenario[] = [
     register(s(), rec('R', ['a', 'int']), ok({ id: id('a') }), { references: [], schemaType: 'AVRO' }),
     versions(s(), ok([1])),
   ]),
+  scenario('[R1] empty metadata and rules are some, unlike none: registered once, and handed on', ({ s, rec }) => [
+    ...['x', 'y'].flatMap((name) => [
+      register(s(name), rec('R', ['a', 'int']), ok({ id: id('a') }), { metadata: {}, ruleSet: { domainRules: [] } }),
+      versions(s(name), ok([1])),
+    ]),
+    version(s('x'), 1, ok({ metadata: {}, ruleSet: {} })),
+    register(s('x'), rec('R', ['a', 'int']), ok({ id: id('a') })),
+    lookUp(s('x'), rec('R', ['a', 'int']), ok({ version: 1, id: id('a') })),
+    versions(s('x'), ok([1])),
+  ]),
+  scenario('[R1] a rule has a kind, a mode and a type, or it is 42210', ({ s, rec }) => {
+    const rules = (list: string, rule: object) => ({ ruleSet: { [list]: [rule] } })
+    const wrong = (reason: string, list: string, rule: object) =>
+      register(s(), rec('R', ['a', 'int']), refused(42210, reason), rules(list, rule))
+    return [
+      wrong('Missing rule name', 'domainRules', { type: 'CEL' }),
+      wrong('Empty rule name', 'domainRules', { name: '', type: 'CEL' }),
+      wrong('Illegal initial character in rule name: 1st', 'domainRules', { name: '1st', type: 'CEL' }),
+      wrong('Illegal character in rule name: a b', 'domainRules', { name: 'a b', type: 'CEL' }),
+      wrong('Missing rule type', 'domainRules', { name: 'check' }),
+      wrong('Migration rules can only be UPGRADE, DOWNGRADE, UPDOWN', 'migrationRules', { name: 'up', type: 'CEL' }),
+      register(
+        s(),
+        rec('R', ['a', 'int']),
+        ok({
+          id: id('a'),
+          ...rules('domainRules', {
+            ...{ name: 'check', kind: 'TRANSFORM', mode: 'WRITEREAD', type: 'CEL', disabled: false },
+          }),
+        }),
+        rules('domainRules', { name: 'check', type: 'CEL' }),
+      ),
+    ]
+  }),
   scenario('[R1] metadata is kept and shown, or refused by its name', ({ s, rec }) => [
     register(
       s(),

@@ -77,9 +77,9 @@ const CONFIG: readonly Scenario[] = [
     ]),
   ),
   scenario('[R1] a level may be written in any case', ({ s }) => [
-    set(s(), 'full'),
-    config(s(), ok({ compatibilityLevel: /^full$/i })),
-    set(s(), 'Backward_Transitive'),
+    setConfig(s(), { compatibility: 'full' }, ok({ compatibility: 'FULL' })),
+    config(s(), ok({ compatibilityLevel: 'FULL' })),
+    setConfig(s(), { compatibility: 'Backward_Transitive' }, ok({ compatibility: 'BACKWARD_TRANSITIVE' })),
   ]),
   ...['NOPE', '', 5, true].map((value) =>
     scenario(`[R1] level ${JSON.stringify(value)} is 42203`, ({ s }) => [
@@ -89,9 +89,9 @@ const CONFIG: readonly Scenario[] = [
   ),
   scenario('[R1] an update changes what it names and keeps the rest', ({ s }) => [
     setConfig(s(), { compatibility: 'FULL' }, ok({ compatibility: 'FULL' })),
-    setConfig(s(), { normalize: true }, ok({ normalize: true })),
+    setConfig(s(), { normalize: true }, ok({ compatibility: 'FULL', normalize: true })),
     config(s(), ok({ compatibilityLevel: 'FULL', normalize: true })),
-    setConfig(s(), {}, ok({})),
+    setConfig(s(), {}, ok({ compatibility: 'FULL', normalize: true })),
     config(s(), ok({ compatibilityLevel: 'FULL', normalize: true })),
     setConfig(s(), { compatibility: 'NONE', normalize: false }, ok({ compatibility: 'NONE', normalize: false })),
     config(s(), ok({ compatibilityLevel: 'NONE', normalize: false })),
