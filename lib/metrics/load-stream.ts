@@ -188,6 +188,18 @@ function loadEventTime(section: Section, fields: readonly FlatField[] | null): E
 /** Checks a schema file; every bad field is a problem of it. */
 export function loadSchema(path: string, text: string, problems: Problem[]): SchemaFile {
   const before = problems.length
+  const fault = jsonFault(text)
+  if (fault !== null) {
+    const message = `not JSON: ${fault.message}`
+    problems.push({
+      file: path,
+      ...lineAndColumn(text, fault.offset),
+      code: 'SCHEMA_INVALID',
+      message,
+      advice: JSON_ADVICE,
+    })
+    return { text, schema: null }
+  }
   const report = (field: string, code: string, message: string, advice: string) => {
     const place = field === '' ? null : placeOf(text, field)
     const prefix = field === '' || field === 'name' || field === 'fields' ? '' : `${field}: `
@@ -254,8 +266,40 @@ function problemsByField(text: string): SchemaProblem[] {
 /** Where the schema names the field. */
 function placeOf(text: string, field: string): { line: number; column: number } | null {
   const match = new RegExp(`"name"\\s*:\\s*"${field.replaceAll(/[^\w]/g, '.')}"`).exec(text)
-  if (match === null) return null
-  const before = text.slice(0, match.index)
-  const line = before.split('\n').length
-  return { line, column: match.index - before.lastIndexOf('\n') }
+  return match === null ? null : lineAndColumn(text, match.index)
+}
+
+function lineAndColumn(text: string, offset: number): { line: number; column: number } {
+  const before = text.slice(0, offset)
+  return { line: before.split('\n').length, column: offset - before.lastIndexOf('\n') }
+}
+
+const JSON_ADVICE = 'Write the schema as an Avro record in JSON: no comments, no comma after the last item.'
+
+/** What JSON.parse says of a text that it refuses, in one line. */
+function refusalOf(text: string): string | null {
+  try {
+    JSON.parse(text)
+    return null
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
+/** Why a text is not JSON, and where; null when it is. */
+function jsonFault(text: string): { message: string; offset: number } | null {
+  const refusal = refusalOf(text)
+  if (refusal === null) return null
+  const placed = /^(.+) (?:in|after) JSON at position (\d+)/.exec(refusal)
+  if (placed !== null) return { message: placed[1]!, offset: Number(placed[2]) }
+  const token = /^Unexpected token '[\s\S]+?'(?=, )/.exec(refusal)
+  if (token === null) return { message: 'it ends too early', offset: text.length }
+  // V8 quotes the surroundings of an unexpected token but not its place: that is the end of the shortest beginning which is refused for it.
+  let [least, most] = [0, text.length]
+  while (least + 1 < most) {
+    const middle = (least + most) >> 1
+    if (refusalOf(text.slice(0, middle))?.startsWith('Unexpected token') === true) most = middle
+    else least = middle
+  }
+  return { message: token[0].replaceAll(/\s+/g, ' '), offset: most - 1 }
 }

@@ -112,6 +112,10 @@ describe('directories', () => {
     expect(places(await bad({ 'streams/two.yaml': STREAM }))).toEqual(['1:1 NAME_DUPLICATE'])
     expect(places(await bad({ 'metrics/two.yaml': METRIC }))).toEqual(['1:9 NAME_DUPLICATE'])
     expect(await badMetric(`${METRIC}stream: sales\n`)).toEqual(['6:1 KEY_DUPLICATE'])
+    expect(await badMetric(METRIC.replace('sales: count(*)', 'n: count(*)\n  m: sum(amuont)\n  n: count(*)'))).toEqual([
+      '6:10 FIELD_UNKNOWN',
+      '7:3 KEY_DUPLICATE',
+    ])
     expect(await badMetric('metric: [\n')).toContain('2:1 YAML_SYNTAX')
     expect(await badMetric('just text\n')).toEqual(['1:1 VALUE_TYPE'])
     expect(await badMetric(METRIC.replace('sales: count(*)', 'n: count(*)\ndimensions: { n: shop }'))).toEqual([
@@ -193,6 +197,21 @@ describe('streams', () => {
     expect(await badStream(STREAM.replace('sale.avsc', 'sael.avsc'))).toContain('2:9 SCHEMA_UNKNOWN')
   })
 
+  test.each([
+    ['{\n  "a": 1,\n}', '3:1', 'Expected double-quoted property name'],
+    ['{\n  "a": [1,\n  2,]\n}', '3:5', "Unexpected token ']'"],
+    ['// a sale\n{}', '1:1', "Unexpected token '/'"],
+    ['{\n  "a": nul\n}', '2:11', 'Unexpected token'],
+    ['{\n  "a": 1\n', '3:1', 'Expected'],
+    ['', '1:1', 'it ends too early'],
+    ['{}\n}', '2:1', 'Unexpected non-whitespace character'],
+  ])('[M5] a schema that is not JSON has the place of the fault: %j', async (text, place, why) => {
+    const [problem] = (await bad({ 'sale.avsc': text })).filter(({ code }) => code === 'SCHEMA_INVALID')
+    expect(`${problem!.line}:${problem!.column}`).toBe(place)
+    expect(problem!.message).toContain(`not JSON: ${why}`)
+    expect(problem!.message).not.toContain('\n')
+  })
+
   test('[R5] every bad field of a schema is a problem of the schema file', async () => {
     const fields = [
       { name: 'sold_at', type: 'long' },
@@ -215,7 +234,7 @@ describe('streams', () => {
     }
     const refused = await bad({ 'sale.avsc': JSON.stringify(nested) })
     expect(refused.map(({ code }) => code)).toEqual(['SCHEMA_INVALID', 'SCHEMA_INVALID'])
-    expect(places(await bad({ 'sale.avsc': '{' }))).toEqual(['null:null SCHEMA_INVALID'])
+    expect(places(await bad({ 'sale.avsc': '{' }))).toEqual(['1:2 SCHEMA_INVALID'])
   })
 })
 

@@ -42,7 +42,9 @@ export class YamlFile {
         advice: code === 'KEY_DUPLICATE' ? 'Remove one.' : 'Fix the YAML syntax.',
       })
     }
-    this.root = document.errors.length === 0 && isMap(document.contents) ? document.contents : null
+    // A doubled key leaves the rest of the file readable, so its other problems are told in the same run.
+    const readable = document.errors.every(({ code }) => code === 'DUPLICATE_KEY')
+    this.root = readable && isMap(document.contents) ? document.contents : null
     if (this.root === null && document.errors.length === 0) {
       this.#add(0, { code: 'VALUE_TYPE', message: 'the file is no map of keys', advice: 'Write key: value lines.' })
     }
@@ -204,6 +206,7 @@ export class Section {
     const entries: { name: string; at: YamlNode; sql: Located }[] = []
     if (section === null) return entries
     for (const [name, at] of section.#keys()) {
+      if (entries.some((entry) => entry.name === name)) continue
       const sql = section.text(name, true)
       if (sql !== null && this.checkName(name, at, what)) entries.push({ name, at, sql })
     }
