@@ -174,7 +174,7 @@ function toRuleSet(value: unknown): JsonObject | null {
   const object = toObject('RuleSet', value)
   if (object === null) return null
   const names = new Set<unknown>()
-  const rules = (list: string): JsonObject[] =>
+  const rules = (list: string, kind: string, allowed: string): JsonObject[] =>
     (toList('Rule>', object[list]) ?? []).map((one) => {
       const rule = toRule(one)
       const { name, mode } = rule
@@ -182,18 +182,16 @@ function toRuleSet(value: unknown): JsonObject | null {
       names.add(name)
       const fault = faultOf(rule)
       if (fault !== null) throw refusals.invalidRuleSet(fault)
-      const isMigration = MIGRATIONS.includes(mode as string)
-      if (list === 'migrationRules' && !isMigration)
-        throw refusals.invalidRuleSet('Migration rules can only be UPGRADE, DOWNGRADE, UPDOWN')
-      if (list !== 'migrationRules' && isMigration)
-        throw refusals.invalidRuleSet('Domain rules cannot be UPGRADE, DOWNGRADE, UPDOWN')
+      if (MIGRATIONS.includes(mode as string) !== (list === 'migrationRules'))
+        throw refusals.invalidRuleSet(`${kind} rules can only be ${allowed}`)
       return rule
     })
+  const others = 'WRITE, READ, WRITEREAD'
   return mergeRuleSets([
     {
-      migrationRules: rules('migrationRules'),
-      domainRules: rules('domainRules'),
-      encodingRules: rules('encodingRules'),
+      migrationRules: rules('migrationRules', 'Migration', 'UPGRADE, DOWNGRADE, UPDOWN'),
+      domainRules: rules('domainRules', 'Domain', others),
+      encodingRules: rules('encodingRules', 'Encoding', others),
     },
   ])
 }

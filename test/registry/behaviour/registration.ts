@@ -177,6 +177,11 @@ const REGISTRATION: readonly Scenario[] = [
       wrong('Illegal character in rule name: a b', 'domainRules', { name: 'a b', type: 'CEL' }),
       wrong('Missing rule type', 'domainRules', { name: 'check' }),
       wrong('Migration rules can only be UPGRADE, DOWNGRADE, UPDOWN', 'migrationRules', { name: 'up', type: 'CEL' }),
+      ...['Domain', 'Encoding'].map((kind) =>
+        wrong(`${kind} rules can only be WRITE, READ, WRITEREAD`, `${kind.toLowerCase()}Rules`, {
+          ...{ name: 'up', type: 'CEL', mode: 'UPGRADE' },
+        }),
+      ),
       register(
         s(),
         rec('R', ['a', 'int']),
