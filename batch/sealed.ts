@@ -14,7 +14,7 @@ import { openBatch, readRecord } from '#format/record-batch.ts'
 import { OperatingError } from '#io/errors.ts'
 import type { EventLog } from '#io/ports.ts'
 import type { MetricDefinition } from '#metrics/definition.ts'
-import { PARTIAL_HEADER, type PartialTags } from '#schemas/partials.ts'
+import { type PartialTags, tagsOf } from '#schemas/partials.ts'
 import { sealedTopic } from '#schemas/topics.ts'
 
 const POLL = { maxWaitMs: 200, maxBytes: 8 * 1024 * 1024 }
@@ -117,16 +117,6 @@ export const rememberSealed = (
   metric: MetricDefinition,
   marks: ReadonlyMap<number, number>,
 ): Promise<void> => log.storePositions(ownerOf(metric), sealedTopic(metric.name), marks)
-
-function tagsOf(headers: readonly (readonly [string, Uint8Array | null])[]): PartialTags | null {
-  const header = headers.find(([name]) => name === PARTIAL_HEADER)?.[1] ?? null
-  if (header === null) return null
-  try {
-    return JSON.parse(new TextDecoder().decode(header)) as PartialTags
-  } catch {
-    return null
-  }
-}
 
 function take(
   epochs: Map<number, SealedEpoch>[],

@@ -49,3 +49,16 @@ export interface PartialTags {
 
 /** Header that carries the tags. */
 export const PARTIAL_HEADER = 'tidemark-partial'
+
+const utf8 = new TextDecoder()
+
+/** Tags of a record by its headers; null for a record that has none, or none that can be read: it is not ours. */
+export function tagsOf(headers: readonly (readonly [string, Uint8Array | null])[]): PartialTags | null {
+  const header = headers.find(([name]) => name === PARTIAL_HEADER)?.[1] ?? null
+  if (header === null) return null
+  try {
+    return JSON.parse(utf8.decode(header)) as PartialTags
+  } catch {
+    return null
+  }
+}

@@ -9,7 +9,7 @@ import { decodePartials } from '#format/partials-arrow.ts'
 import { openBatch, readRecord } from '#format/record-batch.ts'
 import type { MetricDefinition } from '#metrics/definition.ts'
 import type { EpochPartials, EpochState } from '#metrics/partition-engine.ts'
-import { PARTIAL_HEADER, type PartialTags } from '#schemas/partials.ts'
+import { type PartialTags, tagsOf } from '#schemas/partials.ts'
 import { encodePublication } from '../../services/speed/publish.ts'
 import { type Judged, recompute } from './oracle.ts'
 import {
@@ -35,9 +35,7 @@ export function readPublished(batch: Uint8Array, metric: MetricDefinition): Publ
   if ('dead' in opened) throw new Error('a published batch is whole')
   const out: PublishedRecord[] = []
   for (let record = readRecord(opened.cursor); record !== null; record = readRecord(opened.cursor)) {
-    const header = record.headers.find(([name]) => name === PARTIAL_HEADER)![1]!
-    const tags = JSON.parse(new TextDecoder().decode(header)) as PartialTags
-    out.push({ tags, table: decodePartials(record.value!, metric.layout) })
+    out.push({ tags: tagsOf(record.headers)!, table: decodePartials(record.value!, metric.layout) })
   }
   return out
 }
@@ -92,7 +90,7 @@ export function answerOf(store: MergeStore, metric: MetricDefinition): Spelled {
   const { groups, base, speed } = store.sources()
   const { layout, window } = metric
   const groupBy = layout.dimensions.map((_, at) => at)
-  const range = { from: Number.NEGATIVE_INFINITY, until: Number.POSITIVE_INFINITY, grainMs: window.sizeMs }
+  const range = { from: Number.NEGATIVE_INFINITY, until: Number.POSITIVE_INFINITY, grainMs: window.sizeMs, originMs: 0 }
   const rows = rollUp(layout, groups, { base, speed }, { ...range, groupBy, filters: [], rowsMax: 100_000 })!
   const out: Spelled = new Map()
   for (let row = 0; row < rows.count; row++) {

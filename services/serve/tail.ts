@@ -6,7 +6,7 @@
 import { openBatch, readRecord } from '#format/record-batch.ts'
 import { classify } from '#io/errors.ts'
 import type { Clock, EventLog, LogReader } from '#io/ports.ts'
-import { PARTIAL_HEADER, type PartialTags } from '#schemas/partials.ts'
+import { type PartialTags, tagsOf } from '#schemas/partials.ts'
 
 const POLL_WAIT_MS = 250
 const POLL_BYTES = 8 * 1024 * 1024
@@ -127,12 +127,4 @@ export class Tail {
       this.#positions.set(batch.partition, Math.max(position, batch.lastOffset + 1))
     }
   }
-}
-
-const utf8 = new TextDecoder()
-
-/** Tags of a record; null for a record that has none (not ours). */
-function tagsOf(headers: readonly (readonly [string, Uint8Array | null])[]): PartialTags | null {
-  const found = headers.find(([name]) => name === PARTIAL_HEADER)?.[1] ?? null
-  return found === null ? null : (JSON.parse(utf8.decode(found)) as PartialTags)
 }
