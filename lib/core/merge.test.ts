@@ -39,6 +39,7 @@ function answerOf(store: MergeStore): Map<string, string> {
       from: -Infinity,
       until: Infinity,
       grainMs: 1,
+      originMs: 0,
       groupBy: [0],
       filters: [],
       rowsMax: 1_000,

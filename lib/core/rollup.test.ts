@@ -5,7 +5,7 @@ import { runs } from '#testkit/runs.ts'
 import { CellTable } from './cells.ts'
 import { GroupDictionary } from './group-key.ts'
 import { layoutOf, type PartialTable } from './partial.ts'
-import { rollUp } from './rollup.ts'
+import { bucketOf, nests, originOf, rollUp } from './rollup.ts'
 
 const layout = layoutOf(
   [{ name: 'user', kind: 'string', scale: 0 }],
@@ -47,7 +47,7 @@ test('[Q1] few groups looked up give the same rows as all entries gone through',
           cells.combine(table, groups.idsOf(table))
           return cells
         })
-        const query = { from: -Infinity, until: Infinity, grainMs, groupBy, rowsMax: 1_000 }
+        const query = { from: -Infinity, until: Infinity, grainMs, originMs: 0, groupBy, rowsMax: 1_000 }
         const rows = rollUp(
           layout,
           groups,
@@ -86,9 +86,23 @@ test('a row too many is refused on either way', () => {
   const base = new CellTable(layout)
   base.combine(table, groups.idsOf(table))
   const layers = { base, speed: [] }
-  const query = { from: -Infinity, until: Infinity, grainMs: WINDOW_MS, groupBy: [0] }
+  const query = { from: -Infinity, until: Infinity, grainMs: WINDOW_MS, originMs: 0, groupBy: [0] }
   expect(rollUp(layout, groups, layers, { ...query, filters: [], rowsMax: 39 })).toBeNull()
   const filters = [{ dimension: 0, values: USERS.slice(0, 2) }]
   expect(rollUp(layout, groups, layers, { ...query, filters, rowsMax: 1 })).toBeNull()
   expect(rollUp(layout, groups, layers, { ...query, filters, rowsMax: 2 })?.count).toBe(2)
+})
+
+test.each([
+  ['weeks of days begin on Monday', 1, 7, '2001-01-10', '2001-01-08'],
+  ['fortnights of days too', 1, 14, '2001-01-10', '2001-01-08'],
+  ['windows of a week are themselves: whole weeks since Thursday, 1970-01-01', 7, 7, '2001-01-10', '2001-01-04'],
+  ['windows of two weeks are themselves', 14, 14, '2001-01-10', '2001-01-04'],
+  ['other sizes are aligned at 1970-01-01', 1, 10, '2001-01-10', '2001-01-08'],
+])('[W10] %s', (_, windowDays, grainDays, instant, bucket) => {
+  const day = 86_400_000
+  const grainMs = grainDays * day
+  expect(nests(windowDays * day, grainMs)).toBe(true)
+  const originMs = originOf(windowDays * day, grainMs)
+  expect(new Date(bucketOf(Date.parse(instant), { grainMs, originMs })).toISOString().slice(0, 10)).toBe(bucket)
 })

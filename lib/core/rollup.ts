@@ -25,6 +25,8 @@ export interface RollupQuery {
   readonly until: InstantMs
   /** Bucket size; a multiple of the window's. */
   readonly grainMs: DurationMs
+  /** Start of one bucket, see {@link originOf}. */
+  readonly originMs: InstantMs
   /** Dimensions kept, by index, in the answer's order. */
   readonly groupBy: readonly number[]
   /** Accepted canonical values per dimension; a group must match all of them. */
@@ -46,14 +48,19 @@ export interface RollupRows {
   readonly shares: { readonly batch: number; readonly speed: number }
 }
 
-/** Start of the bucket that holds an instant: UTC, aligned to 1970-01-01; whole weeks begin on Monday. */
-export function bucketOf(instant: InstantMs, grainMs: DurationMs): InstantMs {
-  return grainMs % WEEK_MS === 0 ? floorTo(instant - MONDAY_MS, grainMs) + MONDAY_MS : floorTo(instant, grainMs)
-}
+/** Where buckets are aligned: 1970-01-01 UTC; whole weeks of shorter windows at a Monday. Windows are aligned at 1970-01-01, whatever their size. */
+export const originOf = (sizeMs: DurationMs, grainMs: DurationMs): InstantMs =>
+  grainMs % WEEK_MS === 0 && grainMs !== sizeMs ? MONDAY_MS : 0
+
+/** Start of the bucket that holds an instant. */
+export const bucketOf = (
+  instant: InstantMs,
+  { grainMs, originMs }: Pick<RollupQuery, 'grainMs' | 'originMs'>,
+): InstantMs => floorTo(instant - originMs, grainMs) + originMs
 
 /** True when windows of `sizeMs` fall wholly into buckets of `grainMs`. */
 export const nests = (sizeMs: DurationMs, grainMs: DurationMs): boolean =>
-  grainMs % sizeMs === 0 && (grainMs % WEEK_MS !== 0 || grainMs === sizeMs || MONDAY_MS % sizeMs === 0)
+  grainMs % sizeMs === 0 && originOf(sizeMs, grainMs) % sizeMs === 0
 
 /** Combines the selected cells. `base` is the batch layer, `speed` the rest; either may be empty. Null: more than `rowsMax` rows. */
 export function rollUp(
@@ -93,7 +100,7 @@ export function rollUp(
     return true
   }
   for (const window of windows) {
-    const at = bucketOf(window, query.grainMs)
+    const at = bucketOf(window, query)
     if (at !== bucket) {
       for (let row = bucketFirst; row < out.count; row++) rowOf[outOf[out.group[row]!]!] = -1
       bucket = at
@@ -133,10 +140,10 @@ function selectWindows(sources: readonly CellTable[], query: RollupQuery): Float
     const windows = source.windows()
     // A bucket starts at or before its windows, so those before `from` are out; the end is looked at by bucket.
     let first = lowerBound(windows, query.from)
-    while (first < windows.length && bucketOf(windows[first]!, query.grainMs) < query.from) first++
+    while (first < windows.length && bucketOf(windows[first]!, query) < query.from) first++
     let last = first
     if (query.until === Number.POSITIVE_INFINITY) last = windows.length
-    else while (last < windows.length && bucketOf(windows[last]!, query.grainMs) < query.until) last++
+    else while (last < windows.length && bucketOf(windows[last]!, query) < query.until) last++
     selected.push(windows.subarray(first, last))
   }
   if (selected.length === 1) return selected[0]!

@@ -176,7 +176,7 @@ function recent(served: ServedMetric, query: MetricQuery): MetricQuery {
   let last = Number.NEGATIVE_INFINITY
   for (const cells of [base, ...speed]) last = Math.max(last, cells.windows().at(-1) ?? Number.NEGATIVE_INFINITY)
   if (last === Number.NEGATIVE_INFINITY) return query
-  return { ...query, from: bucketOf(Math.min(last, query.until), query.grainMs) - (RECENT_BUCKETS - 1) * query.grainMs }
+  return { ...query, from: bucketOf(Math.min(last, query.until), query) - (RECENT_BUCKETS - 1) * query.grainMs }
 }
 
 /** Rows by identity; one that did not change keeps its revision, a changed one gets the hub's. */

@@ -6,7 +6,7 @@ import { FINALITIES, type Finality } from '#core/finality.ts'
 import { normaliseGroupValue } from '#core/group-key.ts'
 import { LIMITS } from '#core/limits.ts'
 import type { DimensionLayout, GroupValue } from '#core/partial.ts'
-import { nests } from '#core/rollup.ts'
+import { nests, originOf } from '#core/rollup.ts'
 import { formatDuration, parseDuration } from '#core/time.ts'
 import { parseInstant } from '#format/event-time.ts'
 import { OperatingError } from '#io/errors.ts'
@@ -42,6 +42,8 @@ export interface MetricQuery {
   readonly from: number
   readonly until: number
   readonly grainMs: number
+  /** Start of one bucket. */
+  readonly originMs: number
   /** Indexes of dimensions, in the order asked for. */
   readonly groupBy: readonly number[]
   readonly filters: readonly { readonly dimension: number; readonly values: readonly GroupValue[] }[]
@@ -71,10 +73,12 @@ export function parseQuery(raw: RawQuery, definition: MetricDefinition): MetricQ
   const layer = oneOf('layer', raw['layer'], ['merged', 'batch', 'speed'] as const) ?? 'merged'
   const asOf = wholeOf('as_of', raw['as_of'])
   if (asOf !== null && layer === 'speed') throw invalid('as_of', 'an older view has no speed layer')
+  const grainMs = grainOf(raw['grain'], definition)
   const query = {
     from,
     until,
-    grainMs: grainOf(raw['grain'], definition),
+    grainMs,
+    originMs: originOf(definition.window.sizeMs, grainMs),
     groupBy: groupByOf(raw['group_by'], definition),
     filters: filtersOf(raw['filter'], definition),
     measures: measuresOf(raw['measures'], definition),
