@@ -31,11 +31,15 @@ interface Started {
   stdout(): string
 }
 
-function start(env: Readonly<Record<string, string>>): Started {
+/** `command`: of node platform/start.ts itself when left out. */
+function start(
+  env: Readonly<Record<string, string>>,
+  command: readonly [string, ...string[]] = [process.execPath, 'platform/start.ts'],
+): Started {
   const inherited = Object.entries(process.env).filter(
     ([name]) => !name.startsWith('TIDEMARK_') && name !== 'NODE_OPTIONS',
   )
-  const child = spawn(process.execPath, ['platform/start.ts'], {
+  const child = spawn(command[0], command.slice(1), {
     env: {
       ...Object.fromEntries(inherited),
       TIDEMARK_DEFINITIONS: 'test/fixtures/readings',
@@ -169,5 +173,15 @@ describe('a start', () => {
     await until('it is ready again', async () => again.stdout().includes('ready '))
     again.child.kill('SIGINT')
     expect((await again.ended).code).toBe(0)
+  })
+
+  it('[O2] npm start: SIGTERM to npm reaches the platform, and npm ends with its 0', async () => {
+    const npm = start(own('k'), ['npm', 'start'])
+    await until('it is ready', async () => npm.stdout().includes('ready '))
+    const [, url] = /^ready (http:\S+) /m.exec(npm.stdout())!
+    npm.child.kill('SIGTERM')
+    const { code, stderr } = await npm.ended
+    expect(code, stderr).toBe(0)
+    await expect(fetch(`${url}/healthz`)).rejects.toThrow()
   })
 })
