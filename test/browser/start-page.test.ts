@@ -154,6 +154,28 @@ describe.skipIf(missing !== null)('start page', () => {
     await picture('start-page-dark')
   })
 
+  it('[G4] without events it says where to send them, with the first it draws, and without the platform it says since when', async () => {
+    const empty = await startForTest('test/fixtures/kappa')
+    const other = await browser.newPage()
+    try {
+      await other.goto(empty.url)
+      const hint = other.locator('#empty')
+      await hint.waitFor({ state: 'visible' })
+      expect(await hint.textContent()).toContain('POST /v1/streams/sales/events')
+      expect(await hint.textContent()).toContain('events.sales')
+      expect(await other.locator('#chart').isVisible()).toBe(false)
+      expect(await other.locator('#stream-doc').textContent()).toMatch(/^Stream sales: \S/)
+      await empty.send('sales', [{ id: 'a', sold: 1_700_000_000_000, shop: 'x', cents: 5 }])
+      await other.locator('#chart canvas').waitFor({ state: 'visible' })
+      expect(await hint.isVisible()).toBe(false)
+    } finally {
+      await empty.stop()
+    }
+    await other.locator('#connection[data-state=lost]').waitFor()
+    expect(await other.locator('#connection').textContent()).toMatch(/^Connection lost at \d\d:\d\d:\d\d UTC/)
+    await other.close()
+  })
+
   it('[G4][Q3] nothing was reported on the console, no request failed', () => {
     expect(complaints).toEqual([])
   })

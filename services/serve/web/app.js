@@ -14,8 +14,8 @@ const number = new Intl.NumberFormat('en', { maximumFractionDigits: 3 })
 const show = (value) => (value === null || value === undefined ? '–' : typeof value === 'number' ? number.format(value) : String(value))
 const time = (iso) => (iso === null ? 'none yet' : iso.slice(0, 19).replace('T', ' '))
 
-/** What the page knows. */
-const state = { metrics: [], metric: null, measure: null, rows: new Map(), source: null, chart: null }
+/** What the page knows; `told`: the metric on show has answered. */
+const state = { streams: [], metrics: [], metric: null, measure: null, rows: new Map(), told: false, source: null, chart: null }
 
 function cell(row, content, className = '') {
   const td = row.insertCell()
@@ -57,6 +57,7 @@ async function poll() {
   const found = await ask('/v1/metrics')
   if (found !== null) {
     state.metrics = found.metrics
+    if (state.streams.length === 0) state.streams = (await ask('/v1/streams'))?.streams ?? []
     showMetrics()
     if (state.metric === null && state.metrics.length > 0) {
       const wanted = new URLSearchParams(location.hash.slice(1))
@@ -105,7 +106,6 @@ function showJobs(jobs) {
     id, type, data.metric ?? data.stream ?? '', state, Math.round(progress * 100), eta_ms,
   ])
   fill($('jobs'), items, (row, [id, type, of, jobState, percent, eta]) => {
-    cell(row, id.length > 12 ? `${id.slice(0, 12)}…` : id).title = id
     cell(row, type)
     cell(row, of)
     cell(row, jobState, jobState === 'failed' ? 'bad' : jobState === 'completed' ? 'good' : '')
@@ -115,6 +115,7 @@ function showJobs(jobs) {
     bar.setAttribute('aria-label', `${type} ${id}`)
     const left = eta === null || jobState !== 'active' ? '' : `, about ${Math.ceil(eta / 1000)} s left`
     cell(row, bar).append(` ${percent} %${left}`)
+    cell(row, id.length > 12 ? `${id.slice(0, 12)}…` : id).title = id
   })
 }
 
@@ -129,7 +130,11 @@ function choose(metricName, measureName) {
   options($('metric'), state.metrics.map(({ metric }) => metric), metric.metric)
   options($('measure'), measures.map(({ name }) => name), measure.name)
   $('chart-title').textContent = `${metric.metric}: ${measure.name}`
-  $('chart-doc').textContent = `${metric.doc}  ·  ${measure.sql}`
+  $('chart-doc').textContent = [metric.doc, measure.sql].filter((text) => text !== '').join('  ·  ')
+  const stream = state.streams.find(({ stream }) => stream === metric.stream)
+  $('stream-doc').textContent = stream?.doc ? `Stream ${stream.stream}: ${stream.doc}` : ''
+  $('empty').textContent = `No events yet. Send them to POST /v1/streams/${metric.stream}/events, or in Avro to the topic ${stream?.topic ?? `events.${metric.stream}`}.`
+  document.title = `${metric.metric}: ${measure.name} · Tidemark`
   $('points-measure').textContent = measure.name
   history.replaceState(null, '', `#metric=${encodeURIComponent(metric.metric)}&measure=${encodeURIComponent(measure.name)}`)
   if (changed) connect()
@@ -144,11 +149,14 @@ function connection(name, text) {
 function connect() {
   state.source?.close()
   state.rows = new Map()
+  state.told = false
   const source = new EventSource(`/v1/metrics/${encodeURIComponent(state.metric.metric)}/live?numbers=string`)
   state.source = source
   const keep = (row) => state.rows.set(row.from, row)
   source.addEventListener('open', () => connection('live', 'Live'))
-  source.addEventListener('error', () => connection('lost', 'Connection lost, trying again'))
+  source.addEventListener('error', () => {
+    if ($('connection').dataset.state !== 'lost') connection('lost', `Connection lost at ${time(new Date().toISOString()).slice(11)} UTC, trying again`)
+  })
   source.addEventListener('snapshot', ({ data }) => {
     state.rows = new Map()
     for (const row of JSON.parse(data).rows) keep(row)
@@ -167,6 +175,7 @@ function connect() {
     const all = shares.batch + shares.speed
     const percent = all === 0 ? 0 : Math.round((shares.batch / all) * 100)
     $('shares').textContent = all === 0 ? '–' : `${percent} % batch, ${100 - percent} % speed`
+    state.told = true
     draw()
   })
 }
@@ -188,16 +197,18 @@ function draw() {
   const settled = rows.findLast(({ finality }) => finality !== 'provisional')
   const open = rows.findLast(({ finality }) => finality === 'provisional')
   $('latest').textContent = show(settled?.values[state.measure])
-  $('latest-label').textContent = settled ? `Latest ${settled.finality} window, ${time(settled.from)}` : 'Latest closed window'
+  $('latest-label').textContent = settled ? `Latest ${settled.finality} window, from ${time(settled.from)} UTC` : 'Latest closed window'
   $('open').textContent = show(open?.values[state.measure])
+  $('empty').hidden = !state.told || rows.length > 0
+  $('chart').hidden = !$('empty').hidden
   $('chart-summary').textContent = `${rows.length} windows; the latest closed one is ${show(settled?.values[state.measure])}.`
   fill($('points'), rows.slice(-TABLE_ROWS).reverse().map(({ from, values, finality }) => [time(from), show(values[state.measure]), finality]), (row, [from, value, finality]) => {
     cell(row, from)
     cell(row, value, 'number')
     cell(row, finality)
   })
-  state.chart ??= makeChart()
-  state.chart.setData(columns(rows))
+  if (rows.length > 0) state.chart ??= makeChart()
+  state.chart?.setData(columns(rows))
 }
 
 function makeChart() {
@@ -217,7 +228,7 @@ function makeChart() {
       legend: { show: false },
       cursor: { drag: { x: false, y: false } },
       scales: { y: { range: (_, low, high) => (low === null ? [0, 1] : [Math.min(0, low), high <= 0 ? 1 : high * 1.08]) } },
-      axes: [{ ...axis, values: times }, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => number.format(tick)) }],
+      axes: [{ ...axis, size: 30, values: times }, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => number.format(tick)) }],
       series: [
         {},
         { stroke: () => color('--accent'), width: 2.5, points: { show: false } },
