@@ -203,3 +203,6 @@ export async function fixtureRegistry(): Promise<{ registry: MemoryRegistry; bar
   const flightId = await registry.register('flights', FLIGHT)
   return { registry, barrierId, flightId }
 }
+
+/** A logger that says nothing. */
+export const quietLogger = { info: () => undefined, warn: () => undefined, error: () => undefined }

@@ -17,6 +17,7 @@ import {
   FLIGHT,
   flightRecord,
   flightStream,
+  quietLogger,
 } from '#testkit/archive-fixture.ts'
 import { createMemoryLake, type MemoryLake } from '#testkit/lake-memory.ts'
 import { createMemoryLog } from '#testkit/log-memory.ts'
@@ -24,7 +25,6 @@ import { startArchive } from './run.ts'
 import { type Finding, verifyArchive } from './verify.ts'
 
 const TOPIC = 'events.flights'
-const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined }
 let lake: MemoryLake
 
 beforeEach(async () => {
@@ -48,7 +48,7 @@ beforeEach(async () => {
     lake,
     registry,
     clock: systemClock,
-    logger: quiet,
+    logger: quietLogger,
     definitions: definitionsOf(flightStream()),
   })
   await archive.waitForBarrier('flights', 4, AbortSignal.timeout(120_000))

@@ -3,20 +3,19 @@ import { argv } from 'node:process'
 import { systemClock } from '#io/clock.ts'
 import { openLakeFolder } from '#io/lake-folder.ts'
 import { openSqliteLog } from '#io/log-sqlite.ts'
-import { definitionsOf, fixtureRegistry, flightStream } from '#testkit/archive-fixture.ts'
+import { definitionsOf, fixtureRegistry, flightStream, quietLogger } from '#testkit/archive-fixture.ts'
 import { startArchive } from '../../services/archive/run.ts'
 
 const directory = argv[2]!
 const log = await openSqliteLog({ directory: `${directory}/log`, clock: systemClock, durability: 'os', lock: true })
 const lake = await openLakeFolder(`${directory}/lake`)
 const { registry } = await fixtureRegistry()
-const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined }
 const archive = await startArchive({
   log,
   lake,
   registry,
   clock: systemClock,
-  logger: quiet,
+  logger: quietLogger,
   definitions: definitionsOf(flightStream()),
   fileRows: 100,
 })
