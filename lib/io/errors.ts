@@ -102,6 +102,12 @@ export const ERRORS = {
     hint: 'An exact value left int64; cast it to a DECIMAL or smaller unit.',
   },
   NOT_FOUND: { retry: 'never', status: 404, hint: 'See /openapi.json for the paths.' },
+  METHOD_NOT_ALLOWED: { retry: 'never', status: 405, hint: 'Use one of the methods in the header Allow.' },
+  NOT_IMPLEMENTED: {
+    retry: 'never',
+    status: 501,
+    hint: 'This version does not have it yet; docs/CHANGELOG.md tells what a version has.',
+  },
   INTERNAL: { retry: 'never', status: 500, hint: 'This is a defect; the log line with this id has the details.' },
 } as const satisfies Record<string, { retry: Retry; status: number; hint: string }>
 

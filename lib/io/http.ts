@@ -7,17 +7,24 @@
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import etag from '@fastify/etag'
 import helmet from '@fastify/helmet'
 import rateLimit from '@fastify/rate-limit'
 import swagger from '@fastify/swagger'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import underPressure from '@fastify/under-pressure'
-import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyReply, RawServerDefault } from 'fastify'
+import type {
+  FastifyBaseLogger,
+  FastifyError,
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  RawServerDefault,
+} from 'fastify'
 import fastify from 'fastify'
 import type { Logger } from 'pino'
 import { Type } from 'typebox'
 import { ERRORS, type ErrorCode, OperatingError } from './errors.ts'
+import { answerConditions, answerOtherMethods, refuseCodedBodies } from './http-manners.ts'
 import { answerUnread } from './http-unread.ts'
 
 /**
@@ -116,6 +123,7 @@ export interface HttpOptions {
   readonly rateLimit?: { readonly max: number; readonly windowMs: number }
 }
 
+const PROBLEM_TYPE = 'application/problem+json; charset=utf-8'
 /** Paths that answer however busy the process is. */
 const ALWAYS_ANSWERED = new Set(['/healthz', '/readyz', '/metrics'])
 
@@ -134,24 +142,29 @@ export async function createHttp(options: HttpOptions): Promise<HttpApp> {
     // A field that the schema does not know is refused, not dropped: a mistyped filter must not widen an answer.
     ajv: { customOptions: { removeAdditional: false, coerceTypes: 'array', useDefaults: true } },
     frameworkErrors: (error, request, reply) => sendProblem(reply as FastifyReply, problemOf(error, request.id)),
-    clientErrorHandler: answerUnread('application/problem+json; charset=utf-8', (status, message) => ({
+    clientErrorHandler: answerUnread(PROBLEM_TYPE, (status, message) => ({
       ...problem('REQUEST_INVALID', message),
       status,
     })),
   }).withTypeProvider<TypeBoxTypeProvider>() as unknown as HttpApp
 
-  // Bodies are JSON; Fastify would take a text as one and then call it invalid.
-  app.removeContentTypeParser('text/plain')
+  readBodies(app)
   app.setErrorHandler((error, request, reply) => {
-    const problem = problemOf(error, request.id)
-    if (problem.status >= 500) request.log.error({ err: error, code: problem.code }, 'request failed')
-    sendProblem(reply, problem)
+    const found = problemOf(error, request.id)
+    if (found.status >= 500 && found.status !== 501)
+      request.log.error({ err: error, code: found.code }, 'request failed')
+    // The rest of a body that is too big is read and dropped: who is cut off while sending never sees the answer.
+    if (found.status === 413) reply.removeHeader('connection')
+    sendProblem(reply, found)
   })
-  app.setNotFoundHandler((request, reply) => {
-    const path = request.url.split('?', 1)[0]!.slice(0, 200)
-    sendProblem(reply, problem('NOT_FOUND', `There is no ${request.method} ${path}.`))
+  const pathOf = (request: FastifyRequest): string => request.url.split('?', 1)[0]!.slice(0, 200)
+  answerOtherMethods(app as unknown as FastifyInstance, {
+    notFound: (request, reply) =>
+      sendProblem(reply, problem('NOT_FOUND', `There is no ${request.method} ${pathOf(request)}.`)),
+    otherMethod: (request, reply) =>
+      sendProblem(reply, problem('METHOD_NOT_ALLOWED', `${pathOf(request)} has no ${request.method}.`)),
   })
-  await app.register(etag)
+  answerConditions(app as unknown as FastifyInstance)
   await app.register(helmet, {
     contentSecurityPolicy: {
       useDefaults: false,
@@ -183,6 +196,21 @@ export async function createHttp(options: HttpOptions): Promise<HttpApp> {
   })
   registerHealth(app, options)
   return app
+}
+
+/** Bodies are JSON in UTF-8; an empty one is none, whatever it is called: many clients name the type of every POST. */
+function readBodies(app: HttpApp): void {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.removeContentTypeParser(['text/plain', 'application/json'])
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body.length === 0) done(null)
+    else void parse(request, String(body), done)
+  })
+  refuseCodedBodies(app as unknown as FastifyInstance)
+  app.server.on('checkExpectation', (_request, response: ServerResponse) => {
+    const found = { ...problem('REQUEST_INVALID', 'The expectation cannot be met.'), status: 417 }
+    response.writeHead(417, { 'content-type': PROBLEM_TYPE, connection: 'close' }).end(JSON.stringify(found))
+  })
 }
 
 function registerHealth(app: HttpApp, options: HttpOptions): void {
@@ -288,7 +316,7 @@ function sendProblem(reply: FastifyReply, found: Problem): void {
   if (retriable && ERRORS[found.code].retry === 'later' && !reply.hasHeader('retry-after'))
     reply.header('retry-after', '1')
   // Already text, so that no response schema of the route can drop a field.
-  void reply.type('application/problem+json; charset=utf-8').serializer(String).send(JSON.stringify(found))
+  void reply.type(PROBLEM_TYPE).serializer(String).send(JSON.stringify(found))
 }
 
 /**
