@@ -12,7 +12,9 @@ import { ACCEPTED } from './admission.ts'
 import { CHUNK_ROWS, type Column, type ColumnChunk, type MetricColumns } from './columns.ts'
 import { createDictionary } from './dictionary.ts'
 import { createGroups } from './groups.ts'
+import { LIMITS } from './limits.ts'
 import { addExact, type PartialLayout, type PartialRows, type PartialTable } from './partial.ts'
+import { partsOf } from './table-parts.ts'
 import { type DurationMs, floorTo, type InstantMs } from './time.ts'
 
 const PAGE_BITS = 6
@@ -63,6 +65,8 @@ export function createEpochTable(options: EpochTableOptions): EpochTable {
   let changed = new Int32Array(64)
   let changedCount = 0
   let entries = 0
+  // Only then can a group have more than it may.
+  let hasLongTexts = false
   // First double of each row's entry; -1 = the row is not counted.
   const rowAt = new Int32Array(CHUNK_ROWS)
   // Fresh cells are 0 already; only extremes begin elsewhere.
@@ -92,6 +96,9 @@ export function createEpochTable(options: EpochTableOptions): EpochTable {
   const newEntry = (pane: Pane, group: number): number => {
     if (entries >= entriesMax) {
       throw new RangeError(`METRIC_LIMIT more than ${entriesMax} (window, group) entries in one epoch of one partition`)
+    }
+    if (hasLongTexts && groups.textBytesOf(group) > LIMITS.groupBytes) {
+      throw new RangeError(`METRIC_LIMIT a group with more than ${LIMITS.groupBytes} bytes of texts`)
     }
     const page = group >> PAGE_BITS
     if (page >= pane.pages.length) {
@@ -185,6 +192,7 @@ export function createEpochTable(options: EpochTableOptions): EpochTable {
     layout,
     count,
     table: (from, until) => tableOf(numbers, from, until),
+    parts: (bounds) => partsOf(groups, count, (row) => groupOf[numbers === null ? row : numbers[row]!]!, bounds),
   })
 
   return {
@@ -196,6 +204,7 @@ export function createEpochTable(options: EpochTableOptions): EpochTable {
     },
     add(chunk, columns, verdicts, watermarks) {
       const ids = groups.intern(columns.dimensions, chunk.count)
+      hasLongTexts = groups.textBytes > LIMITS.groupBytes
       locate(chunk, columns.where, verdicts, watermarks, ids)
       for (let m = 0; m < measures.length; m++) {
         const { kind, slot } = measures[m]!

@@ -15,6 +15,10 @@ export interface Groups {
   /** Groups met so far (1 for a metric without dimensions). */
   readonly size: number
   readonly bytes: number
+  /** Bytes of the distinct texts of all dimensions. */
+  readonly textBytes: number
+  /** Bytes of a group's texts. */
+  textBytesOf(group: number): number
   /** Group id of each row; valid until the next call. */
   intern(dimensions: readonly Column[], count: number): Int32Array
   /** The interner of each dimension, and each group's id in it. */
@@ -31,6 +35,15 @@ export function createGroups(dimensions: readonly DimensionLayout[]): Groups {
   const pairs: PairInterner[] = dimensions.slice(1).map(() => createPairInterner())
   const ids = new Int32Array(CHUNK_ROWS)
   const more = new Int32Array(CHUNK_ROWS)
+  const values = new Int32Array(dimensions.length)
+  const valueIds = (group: number, into: Int32Array): void => {
+    let left = group
+    for (let d = interners.length - 1; d > 0; d--) {
+      into[d] = pairs[d - 1]!.right(left)
+      left = pairs[d - 1]!.left(left)
+    }
+    if (interners.length > 0) into[0] = left
+  }
   return {
     interners,
     get size() {
@@ -38,6 +51,16 @@ export function createGroups(dimensions: readonly DimensionLayout[]): Groups {
     },
     get bytes() {
       return interners.reduce((sum, i) => sum + i.bytes, 0) + pairs.reduce((sum, p) => sum + p.bytes, 0)
+    },
+    get textBytes() {
+      return interners.reduce((sum, { text, size }) => sum + (text === null ? 0 : text.starts[size]!), 0)
+    },
+    textBytesOf(group) {
+      valueIds(group, values)
+      return interners.reduce((sum, { text }, d) => {
+        const id = values[d]!
+        return sum + (text === null ? 0 : text.starts[id + 1]! - text.starts[id]!)
+      }, 0)
     },
     intern(columns, count) {
       if (interners.length === 0) return ids // All zero: nothing ever writes to it.
@@ -48,13 +71,6 @@ export function createGroups(dimensions: readonly DimensionLayout[]): Groups {
       }
       return ids
     },
-    valueIds(group, into) {
-      let left = group
-      for (let d = interners.length - 1; d > 0; d--) {
-        into[d] = pairs[d - 1]!.right(left)
-        left = pairs[d - 1]!.left(left)
-      }
-      if (interners.length > 0) into[0] = left
-    },
+    valueIds,
   }
 }

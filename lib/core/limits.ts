@@ -24,6 +24,8 @@ export const LIMITS = {
   epochEntries: 2_000_000,
   /** Bytes of the distinct texts of one dimension of a metric in one open epoch of one partition. */
   dimensionBytes: 256 * 1024 * 1024,
+  /** Bytes of the texts of one group: a row of partials fits a record batch. */
+  groupBytes: 4 * 1024 * 1024,
   /** (window, group) entries the serving store holds for one metric. */
   servedEntries: 20_000_000,
   /** Live records of one partition that wait for what they build on. The oldest go first: that costs freshness, never exactness. */

@@ -51,12 +51,22 @@ export interface DictionaryColumn {
   readonly utf8?: { readonly bytes: Uint8Array; readonly starts: Int32Array; readonly nullId: number }
 }
 
+/** What a part of a table may hold. */
+export interface PartBounds {
+  /** Bytes of a row without its texts. */
+  readonly rowBytes: number
+  /** Bytes of a part; one row may be more. */
+  readonly bytesMax: number
+}
+
 /** Rows that a table can be made of, whole or in parts; reads the state at the time of the call. */
 export interface PartialRows {
   readonly layout: PartialLayout
   readonly count: number
   /** Rows [from, until) as a table of its own, with dictionaries of what they use. */
   table(from: number, until: number): PartialTable
+  /** Bounds of the parts that the rows are to be cut into, the first 0 and the last `count`: see table-parts.ts. */
+  parts(bounds: PartBounds): readonly number[]
 }
 
 /**

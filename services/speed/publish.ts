@@ -22,17 +22,15 @@ export interface Publication {
   readonly sealed: { readonly by: number; readonly ms: number; readonly liveNext?: number | null } | null
 }
 
-/** Rows that fit one record: an estimate from the widths, with room for dictionaries. */
-function rowsPerRecord({ rows: { layout } }: EpochPartials): number {
-  return Math.max(1, Math.floor(LIMITS.partialRecordBytes / ((layout.width + layout.dimensions.length * 4 + 2) * 8)))
-}
+/** Bytes of a row in a record, texts left out: an estimate from the widths. */
+const rowBytes = ({ rows: { layout } }: EpochPartials): number => (layout.width + layout.dimensions.length * 4 + 2) * 8
 
 /** Encodes the records of one publication, one at a time: a big table never stands twice in memory. */
 export function* encodePublication(partials: EpochPartials, publication: Publication): Generator<Uint8Array> {
   const { state, base, sealed } = publication
   const { rows, metric } = partials
-  const size = rowsPerRecord(partials)
-  const parts = Math.max(1, Math.ceil(rows.count / size))
+  const bounds = rows.parts({ rowBytes: rowBytes(partials), bytesMax: LIMITS.partialRecordBytes })
+  const parts = bounds.length - 1
   for (let part = 0; part < parts; part++) {
     const tags: PartialTags = {
       kind: sealed === null ? 'live' : 'sealed',
@@ -57,7 +55,7 @@ export function* encodePublication(partials: EpochPartials, publication: Publica
       live_next: sealed?.liveNext ?? null,
       refused: partials.refused,
     }
-    const value = encodePartials(rows.table(part * size, Math.min(rows.count, (part + 1) * size)))
+    const value = encodePartials(rows.table(bounds[part]!, bounds[part + 1]!))
     yield encodeBatch([{ key: null, value, headers: [[PARTIAL_HEADER, utf8.encode(JSON.stringify(tags))]] }], 0)
   }
 }
