@@ -132,3 +132,9 @@ function literal(value: OracleValue, spec: ColumnSpec): string {
   const text = spec.scale === 0 ? digits : `${digits.slice(0, -spec.scale)}.${digits.slice(-spec.scale)}`
   return `'${value < 0n ? '-' : ''}${text}'`
 }
+
+/** DuckDB's cell as the oracle spells it. */
+export function oracleValue(cell: unknown, float: boolean): OracleValue {
+  if (typeof cell === 'object' && cell !== null && 'value' in cell) return cell.value as bigint
+  return typeof cell === 'number' && !float ? BigInt(cell) : (cell as OracleValue)
+}
