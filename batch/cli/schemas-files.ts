@@ -26,7 +26,7 @@ const usage = (detail: string, hint: string): CliError => new CliError({ code: '
 
 /**
  * The schemas of a folder, or of one file in it.
- * @throws CliError USAGE when there are none, or several for one `subject`; OperatingError DEFINITIONS_INVALID for an unreadable folder
+ * @throws CliError USAGE when there are none, several for one `subject`, or two for the same; OperatingError DEFINITIONS_INVALID for an unreadable folder
  */
 export async function localSchemas(
   path: string,
@@ -55,7 +55,22 @@ export async function localSchemas(
     if (ofStreams.length > 0) return ofStreams.map((each) => ({ ...local, subject: each }))
     return only === null && used.has(nameOf(text) ?? '') ? [] : [{ ...local, subject: basename(inner, '.avsc') }]
   })
+  requireOneEach(list)
   return list.sort((a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.subject < b.subject ? -1 : 1))
+}
+
+/** Each would pass for itself, and the second be registered over the first. @throws CliError USAGE */
+function requireOneEach(list: readonly LocalSchema[]): void {
+  const bySubject = new Map<string, LocalSchema>()
+  for (const local of list) {
+    const other = bySubject.get(local.subject)
+    if (other !== undefined && other.text !== local.text)
+      throw usage(
+        `${other.file} and ${local.file} are different schemas of one subject, ${local.subject}.`,
+        'Name one of the files, or give each its own name.',
+      )
+    bySubject.set(local.subject, local)
+  }
 }
 
 /** The folder to read, and the one file of it when `path` is one. A file of the definitions is read with them, for their streams. */

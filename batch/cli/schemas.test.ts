@@ -237,6 +237,42 @@ describe('tidemark schemas check and register', () => {
     expect((await json('register')).answer.registered).toMatchObject([{ subject, version: 1, state: 'unchanged' }])
   })
 
+  it('[R4] schemas lie however deep, with the marks and line ends of any editor; folders of others are left out', async () => {
+    const [plain, deep] = [freshSubject(), freshSubject()]
+    await put(`${plain}.avsc`, `\uFEFF${JSON.stringify(orderSchema(ORDER_FIELDS), null, 1).replaceAll('\n', '\r\n')}`)
+    await put(`one/two/three/${deep}.avsc`, '"int"')
+    for (const folder of ['node_modules/x', '.git']) await put(`${folder}/other.avsc`, 'no schema')
+    expect((await json('check')).answer.schemas.map(({ subject, state }) => [subject, state])).toEqual(
+      expect.arrayContaining([
+        [plain, 'new'],
+        [deep, 'new'],
+      ]),
+    )
+    expect((await json('register')).answer.registered).toHaveLength(2)
+    const fields = [...ORDER_FIELDS, { name: 'more', type: 'int' }]
+    await put(`${plain}.avsc`, `\uFEFF${JSON.stringify(orderSchema(fields), null, 1).replaceAll('\n', '\r\n')}`)
+    const { exitCode, answer } = await json('check')
+    expect(exitCode).toBe(1)
+    const found = answer.schemas.find(({ subject }) => subject === plain)!.findings[0]!
+    const lines = JSON.stringify(orderSchema(fields), null, 1).split('\n')
+    expect(lines.slice(found.line - 1, found.line + 1).join('')).toContain('"more"')
+  })
+
+  it('[R4] two different schemas for one subject are refused before any is registered', async () => {
+    const subject = freshSubject()
+    await put(`a/${subject}.avsc`, '"int"')
+    await put(`b/${subject}.avsc`, '"string"')
+    for (const verb of ['check', 'register', 'diff'])
+      expect(await schemas(verb)).toMatchObject({
+        exitCode: 2,
+        error: expect.stringContaining(
+          `a/${subject}.avsc and b/${subject}.avsc are different schemas of one subject, ${subject}.`,
+        ) as string,
+      })
+    await put(`b/${subject}.avsc`, '"int"')
+    expect((await schemas('register')).exitCode).toBe(0)
+  })
+
   it('[R4] what is no schema is invalid, with its line, and never sent', async () => {
     const subject = freshSubject()
     await put(`${subject}.avsc`, orderSchema([{ name: 'id', type: 'strin' }]))
