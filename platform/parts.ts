@@ -103,7 +103,7 @@ export async function openOwnRegistry({ config, log, logger, telemetry, onClose 
       onTrouble: (error) => logger.warn({ err: error }, 'the registries cannot agree on who writes'),
     })
   const election = kafkaBrokers === null ? {} : { elect: elect(kafkaBrokers), advertisedUrl }
-  const own = await startRegistry({ log, clock: systemClock, host, port, logger, keys, ...election })
+  const own = await startRegistry({ log, clock: systemClock, host, port, logger, keys, series: telemetry, ...election })
   onClose(() => own.close())
   // Who comes next registers schemas at once, and would wait for less long than a first election takes.
   await own.elected(ELECTION_MS)

@@ -10,7 +10,7 @@ import { isEverywhere, normalizeSubject } from './naming.ts'
 
 /** What is needed. */
 export type Need =
-  /** Nothing: alive and ready. */
+  /** Nothing: alive and ready, and figures of the machine, which name no subject. */
   | { readonly kind: 'open' }
   /** Any key; with `filtered`, the answer is a list of which only readable subjects are shown. */
   | { readonly kind: 'key'; readonly filtered: boolean }
@@ -19,7 +19,7 @@ export type Need =
   /** Leave to read one of the subjects that hold the path's schema id; with `filtered` as above. */
   | { readonly kind: 'schema'; readonly filtered: boolean }
 
-const OPEN: ReadonlySet<string> = new Set(['/healthz', '/readyz'])
+const OPEN: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics'])
 /** What every key may read: nothing of a subject stands in it. */
 const COMMON: ReadonlySet<string> = new Set([
   '/',

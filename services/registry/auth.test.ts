@@ -96,6 +96,8 @@ describe('keys of the registry', () => {
     }
     expect((await ask(null, 'GET', '/healthz')).status).toBe(200)
     expect((await ask(null, 'GET', '/readyz')).status).toBe(200)
+    // Figures of the machine are open too, where they are served: here they are not.
+    expect((await ask(null, 'GET', '/metrics')).status).toBe(401)
     expect((await ask(basic('root', 'wrong'), 'GET', '/subjects')).status).toBe(401)
     expect((await ask(`Bearer root.${secrets.root}`, 'GET', '/subjects')).status).toBe(200)
     expect((await ask('Bearer rubbish', 'GET', '/subjects')).status).toBe(401)

@@ -47,6 +47,19 @@ describe('registration', () => {
     expect(await ask('GET', '/')).toEqual(ok({}))
     expect(await ask('GET', '/healthz')).toEqual(ok({ status: 'ok' }))
     expect(await ask('GET', '/readyz')).toEqual(ok({ status: 'ready' }))
+    expect(await ask('GET', '/metrics')).toEqual(refused(404, 'HTTP 404 Not Found'))
+  })
+
+  it('serves the figures of the machine, also to who has no key', async () => {
+    const series = { contentType: 'text/plain; version=0.0.4', text: async () => 'up 1\n' }
+    const { url } = await serveBy((deps) => startRegistry({ ...deps, keys: [], series }))
+    const response = await fetch(`${url}/metrics`)
+    expect([response.status, response.headers.get('content-type'), await response.text()]).toEqual([
+      200,
+      series.contentType,
+      'up 1\n',
+    ])
+    expect((await fetch(`${url}/subjects`)).status).toBe(401)
   })
 
   it("[R3] writes Confluent's records", async () => {

@@ -41,12 +41,18 @@ export const SERVER_OPTIONS = {
   })),
 } satisfies FastifyServerOptions
 
-/** The routes. `logger` hears of failures behind a 500. */
+/** Series of the process for Prometheus. */
+export interface MachineSeries {
+  readonly contentType: string
+  text(): Promise<string>
+}
+
+/** The routes. `logger` hears of failures behind a 500; without `series` there is no `/metrics`. */
 export async function registryRoutes(
   app: FastifyInstance,
-  options: { state: RegistryState; logger: RegistryLogger },
+  options: { state: RegistryState; logger: RegistryLogger; series: MachineSeries | null },
 ): Promise<void> {
-  const { state, logger } = options
+  const { state, logger, series } = options
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'string' }, (request, body, done) => {
     if (!isConsumed(request.headers['content-type'])) return done(refusals.mediaType())
@@ -72,6 +78,9 @@ export async function registryRoutes(
       return answer(request, reply, 503, { status: 'unready', code: classify(error).code })
     }
   })
+  if (series !== null) {
+    app.get('/metrics', async (_, reply) => reply.type(series.contentType).send(await series.text()))
+  }
   mount(app, state, [serverRoutes, subjectRoutes, schemaRoutes, compatibilityRoutes, settingRoutes])
 }
 

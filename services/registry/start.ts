@@ -6,7 +6,7 @@ import type { RegistryKey } from '#io/registry-keys.ts'
 import { resolveNames, searchContexts } from './addresses.ts'
 import { registryAuth } from './auth.ts'
 import { forwardWrites } from './forward.ts'
-import { registryRoutes, SERVER_OPTIONS } from './routes.ts'
+import { type MachineSeries, registryRoutes, SERVER_OPTIONS } from './routes.ts'
 import { openRegistryState, type RegistryState } from './state.ts'
 import type { PassedOver, RegistryLogger } from './store.ts'
 
@@ -39,6 +39,8 @@ export async function startRegistry(deps: {
   logger?: RegistryLogger
   /** Who may use it; null or left out = whoever reaches it. */
   keys?: readonly RegistryKey[] | null
+  /** What `/metrics` shows; null or left out = there is no such path. */
+  series?: MachineSeries | null
   /** Makes this instance, at a URL, one of several that choose who writes; left out = it is the only one. */
   elect?: (url: string) => Leadership
   /** How long a write waits for a writer; left out = as forwarding does. */
@@ -46,7 +48,8 @@ export async function startRegistry(deps: {
   /** URL at which the others reach it; null or left out = the one it listens on. */
   advertisedUrl?: string | null
 }): Promise<RunningRegistry> {
-  const { log, clock, port, host, logger = SILENT, keys = null, elect, patienceMs, advertisedUrl = null } = deps
+  const { log, clock, port, host, logger = SILENT, keys = null, series = null } = deps
+  const { elect, patienceMs, advertisedUrl = null } = deps
   const stopping = new AbortController()
   let leadership: Leadership | null = null
   const state = await openRegistryState({ log, clock, logger })
@@ -71,7 +74,7 @@ export async function startRegistry(deps: {
       refresh: () => state.refresh(),
       ...(patienceMs === undefined ? {} : { patienceMs }),
     })
-  await app.register(registryRoutes, { state, logger })
+  await app.register(registryRoutes, { state, logger, series })
   const close = async (): Promise<void> => {
     stopping.abort()
     await leadership?.close()

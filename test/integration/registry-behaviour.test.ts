@@ -5,7 +5,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { PlatformProcess } from '#testkit/platform-process.ts'
 import { stockClientTests } from '#testkit/registry-clients.ts'
 import { kafkaMissing, startKafka } from '../../infra/local/launcher.ts'
@@ -42,6 +42,14 @@ describe.skipIf(missing !== null)('the registry in processes of its own, on Kafk
     if (url === undefined) throw new Error(`no URL in "ready ${words.join(' ')}"`)
     return { url, process: started }
   }
+
+  it('[O2] an instance serves its series, as every service does', async () => {
+    const { url, process } = await instance('measured')
+    const text = await (await fetch(`${url}/metrics`)).text()
+    expect(text).toMatch(/^tidemark_registry_writer 1$/m)
+    expect(text).toMatch(/^tidemark_registry_passed_over_records\{reason="malformed"\} 0$/m)
+    await process.stop()
+  })
 
   describe('the documented behaviours', () => {
     registryBehaviour(

@@ -8,7 +8,7 @@ import { openKafkaLog } from '#io/log-kafka.ts'
 import { SCHEMAS_TOPIC } from '#schemas/topics.ts'
 import { stockClientTests } from '#testkit/registry-clients.ts'
 import { kafkaMissing, startKafka } from '../../infra/local/launcher.ts'
-import { startRegistry } from '../../services/registry/start.ts'
+import { ownRegistry } from '../registry/place.ts'
 
 const missing = await kafkaMissing()
 
@@ -20,27 +20,7 @@ describe.skipIf(missing !== null)(`stock clients on Kafka${missing === null ? ''
   afterAll(async () => kafka.stop())
 
   const openLog = () => openKafkaLog({ brokers: [kafka.brokers], clientId: 'registry-test', clock: systemClock })
-  stockClientTests(async () => {
-    const start = async () => {
-      const log = await openLog()
-      const registry = await startRegistry({ log, clock: systemClock, port: 0, host: '127.0.0.1' })
-      const stop = async () => {
-        await registry.close()
-        await log.close()
-      }
-      return { url: registry.url, stop }
-    }
-    let running = await start()
-    return {
-      url: running.url,
-      async restart() {
-        await running.stop()
-        running = await start()
-        return running.url
-      },
-      close: () => running.stop(),
-    }
-  })
+  stockClientTests(() => ownRegistry(openLog))
 
   it('[R3] the topic has one partition', async () => {
     const log = await openLog()
