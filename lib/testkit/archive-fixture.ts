@@ -1,12 +1,12 @@
 /**
  * A small stream of flights for tests of the archive: definition, registry in memory, records of every kind (good, future,
- * dead in several ways, barriers) and what the log holds, read back without the code under test.
+ * dead in several ways, barriers).
  */
 import avro from 'avsc'
 import { columnSpecOf, parseFlatSchema } from '#format/avro-schema.ts'
 import { encodeBarrierValue } from '#format/barrier.ts'
 import { frame } from '#format/confluent.ts'
-import { encodeBatch, openBatch, type RawRecord, type RecordInput, readRecord } from '#format/record-batch.ts'
+import { encodeBatch, type RecordInput } from '#format/record-batch.ts'
 import { OperatingError } from '#io/errors.ts'
 import { ownSchema } from '#io/own-schemas.ts'
 import type { EventLog, Registry } from '#io/ports.ts'
@@ -171,25 +171,6 @@ export function poison(schemaId: number): readonly (readonly [string, RecordInpu
     ['unknown-schema', { key, value: frame(99_999, good.subarray(5)) }],
     ['unknown-schema', { key, value: frame(0xffff_fff0, good.subarray(5)), headers: [['h', Buffer.from([0, 255])]] }],
   ]
-}
-
-/** Every record of a partition as it stands on the log. */
-export async function recordsOf(log: EventLog, topic: string, partition: number): Promise<RawRecord[]> {
-  const until = (await log.endOffsets(topic))[partition]!
-  let next = (await log.startOffsets(topic))[partition]!
-  const reader = await log.open(topic, [{ partition, offset: next }])
-  const records: RawRecord[] = []
-  while (next < until) {
-    for (const batch of await reader.poll({ maxWaitMs: 100, maxBytes: 1 << 20 })) {
-      const opened = openBatch(batch.bytes, next)
-      next = batch.lastOffset + 1
-      if ('dead' in opened) continue
-      for (let record = readRecord(opened.cursor); record !== null; record = readRecord(opened.cursor))
-        records.push(record)
-    }
-  }
-  await reader.close()
-  return records
 }
 
 /** Appends records as one batch. */

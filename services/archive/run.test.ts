@@ -7,9 +7,10 @@ import { bodyOf } from '#format/confluent.ts'
 import { createDeadLetterCodec } from '#format/dead-letter.ts'
 import { cutOffsets, cutsOf, filesCovering, readArchive, watermarkAt } from '#io/archive-reader.ts'
 import { ownSchema } from '#io/own-schemas.ts'
-import { appendRecords, barrierRecord, flightRecord, poison, recordsOf } from '#testkit/archive-fixture.ts'
+import { appendRecords, barrierRecord, flightRecord, poison } from '#testkit/archive-fixture.ts'
 import { archiveRuns, IDS, T0, TOPIC } from '#testkit/archive-runs.ts'
 import { createMemoryLog } from '#testkit/log-memory.ts'
+import { recordsOf } from '#testkit/records.ts'
 import { SEED } from '#testkit/runs.ts'
 
 const { clock, newLake, fill, archiveAll, rowsOf, expectWhole } = archiveRuns()

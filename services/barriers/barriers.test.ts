@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { readBarrier } from '#format/barrier.ts'
-import { encodeBatch, openBatch, readRecord } from '#format/record-batch.ts'
+import { encodeBatch } from '#format/record-batch.ts'
 import type { EventLog, Registry } from '#io/ports.ts'
 import type { Definitions, StreamDefinition } from '#metrics/definition.ts'
 import { BARRIERS_TOPIC, eventsTopic } from '#schemas/topics.ts'
 import { createVirtualClock } from '#testkit/clock-virtual.ts'
 import { createMemoryLog, type LogFaults } from '#testkit/log-memory.ts'
+import { recordsByPartition } from '#testkit/records.ts'
 import { createBarriers } from './barriers.ts'
 
 const registry: Registry = { register: () => Promise.resolve(9), schemaById: () => Promise.resolve(null) }
@@ -26,28 +27,17 @@ async function logOf(names: string[], faults?: LogFaults) {
 
 /** What a reader accepts: per partition, barrier id → offset, stale ids ignored. The rule of core/barrier, spelt out again. */
 async function acceptedOf(log: EventLog, stream: string): Promise<Map<number, number>[]> {
-  const ends = await log.endOffsets(eventsTopic(stream))
-  const out: Map<number, number>[] = []
-  for (const [partition, end] of ends.entries()) {
+  return (await recordsByPartition(log, eventsTopic(stream))).map((records) => {
     const accepted = new Map<number, number>()
-    const reader = await log.open(eventsTopic(stream), [{ partition, offset: 0 }])
-    for (let next = 0, last = 0; next < end; ) {
-      for (const batch of await reader.poll({ maxWaitMs: 0, maxBytes: 1_000_000 })) {
-        next = batch.lastOffset + 1
-        const opened = openBatch(batch.bytes, 0)
-        if ('dead' in opened) throw new Error(opened.dead)
-        for (let record = readRecord(opened.cursor); record !== null; record = readRecord(opened.cursor)) {
-          const barrier = readBarrier(record)
-          if (barrier === null || barrier.id <= last) continue
-          last = barrier.id
-          accepted.set(barrier.id, record.offset)
-        }
-      }
+    let last = 0
+    for (const record of records) {
+      const barrier = readBarrier(record)
+      if (barrier === null || barrier.id <= last) continue
+      last = barrier.id
+      accepted.set(barrier.id, record.offset)
     }
-    await reader.close()
-    out.push(accepted)
-  }
-  return out
+    return accepted
+  })
 }
 
 const boundsOf = (accepted: Map<number, number>[], id: number) =>

@@ -1,13 +1,13 @@
 import avsc from 'avsc'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { partitionOf } from '#core/partitioner.ts'
-import { openBatch, readRecord } from '#format/record-batch.ts'
 import { openDuckDb } from '#io/duckdb.ts'
 import type { EventLog, Registry } from '#io/ports.ts'
 import type { StreamDefinition } from '#metrics/definition.ts'
 import { loadDefinitions } from '#metrics/load.ts'
 import { createVirtualClock, type VirtualClock } from '#testkit/clock-virtual.ts'
 import { createMemoryLog, type LogFaults } from '#testkit/log-memory.ts'
+import { recordsByPartition } from '#testkit/records.ts'
 import { shopDefinitionFiles } from '#testkit/shop-definitions.ts'
 import { feedFlights, lapseMap } from './flights.ts'
 import { departureOrder, type Flights, flightsSql, loadFlights } from './flights-data.ts'
@@ -54,27 +54,14 @@ async function logOf(clock: VirtualClock, faults?: LogFaults) {
 
 /** Events per partition, in offset order, with their keys checked. */
 async function eventsOf(log: EventLog): Promise<Flight[][]> {
-  const out: Flight[][] = []
-  for (const [partition, end] of (await log.endOffsets('events.flights')).entries()) {
-    const events: Flight[] = []
-    const reader = await log.open('events.flights', [{ partition, offset: 0 }])
-    for (let next = 0; next < end; ) {
-      for (const batch of await reader.poll({ maxWaitMs: 0, maxBytes: 1 << 24 })) {
-        next = batch.lastOffset + 1
-        const opened = openBatch(batch.bytes, 0)
-        if ('dead' in opened) throw new Error(opened.dead)
-        for (let record = readRecord(opened.cursor); record !== null; record = readRecord(opened.cursor)) {
-          const event = type.fromBuffer(Buffer.from(record.value!.subarray(5))) as Flight
-          expect(Buffer.from(record.key!).toString()).toBe(event.origin)
-          expect(partitionOf(record.key!, 3)).toBe(partition)
-          events.push({ ...event })
-        }
-      }
-    }
-    await reader.close()
-    out.push(events)
-  }
-  return out
+  return (await recordsByPartition(log, 'events.flights')).map((records, partition) =>
+    records.map(({ key, value }) => {
+      const event = type.fromBuffer(Buffer.from(value!.subarray(5))) as Flight
+      expect(Buffer.from(key!).toString()).toBe(event.origin)
+      expect(partitionOf(key!, 3)).toBe(partition)
+      return { ...event }
+    }),
+  )
 }
 
 let flights: Flights

@@ -3,16 +3,16 @@ import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
 import { LIMITS } from '#core/limits.ts'
 import { partitionOf } from '#core/partitioner.ts'
-import { openBatch, readRecord } from '#format/record-batch.ts'
 import { OperatingError } from '#io/errors.ts'
 import { createHttp, type HttpApp, listenOrExplain } from '#io/http.ts'
 import type { EventLog, Registry } from '#io/ports.ts'
 import type { Definitions, MetricDefinition, StreamDefinition } from '#metrics/definition.ts'
 import { createVirtualClock } from '#testkit/clock-virtual.ts'
 import { createMemoryLog, type LogFaults } from '#testkit/log-memory.ts'
+import { recordsByPartition } from '#testkit/records.ts'
 import { runs } from '#testkit/runs.ts'
 import { type IngestDeps, ingestRoutes } from './routes.ts'
-import { topicsOf } from './topics.ts'
+import { ensureTopics } from './topics.ts'
 
 const many = runs(60, 'ingest')
 const schema = JSON.stringify({
@@ -91,26 +91,15 @@ async function send(app: HttpApp, payload: string | Buffer, options: { stream?: 
   }
 }
 
-/** Every record of a topic: partition, key, decoded event. */
-async function recordsOf(log: EventLog, topic = 'events.orders') {
-  const out: { partition: number; key: string | null; event: Record<string, unknown> }[] = []
-  for (const [partition, end] of (await log.endOffsets(topic)).entries()) {
-    const reader = await log.open(topic, [{ partition, offset: 0 }])
-    for (let next = 0; next < end; ) {
-      for (const batch of await reader.poll({ maxWaitMs: 0, maxBytes: 1 << 24 })) {
-        next = batch.lastOffset + 1
-        const opened = openBatch(batch.bytes, 0)
-        if ('dead' in opened) throw new Error(opened.dead)
-        for (let record = readRecord(opened.cursor); record !== null; record = readRecord(opened.cursor)) {
-          expect([...record.value!.subarray(0, 5)]).toEqual([0, 0, 0, 0, 41])
-          const event = { ...(avro.fromBuffer(Buffer.from(record.value!.subarray(5))) as Record<string, unknown>) }
-          out.push({ partition, key: record.key === null ? null : Buffer.from(record.key).toString(), event })
-        }
-      }
-    }
-    await reader.close()
-  }
-  return out
+/** Every event of a topic: partition, key, decoded. */
+async function eventsOf(log: EventLog, topic = 'events.orders') {
+  return (await recordsByPartition(log, topic)).flatMap((records, partition) =>
+    records.map(({ key, value }) => {
+      expect([...value!.subarray(0, 5)]).toEqual([0, 0, 0, 0, 41])
+      const event = { ...(avro.fromBuffer(Buffer.from(value!.subarray(5))) as Record<string, unknown>) }
+      return { partition, key: key === null ? null : Buffer.from(key).toString(), event }
+    }),
+  )
 }
 
 const at = 1_767_225_600_000
@@ -127,7 +116,7 @@ describe('[D2] events over HTTP', () => {
     }
     expect((await send(app, '[]')).body).toEqual({ accepted: 0, rejected: [] })
     expect((await send(app, '', { type: 'application/x-ndjson' })).status).toBeLessThan(500)
-    const records = await recordsOf(log)
+    const records = await eventsOf(log)
     expect(records.map(({ event }) => event['order_id'])).toEqual(['a', 'b', 'c', 'd', 'e', 'd', 'e'])
     expect(records[0]!.event).toMatchObject({ customer: 'c1', at, cents: 100, weight: 1, state: 'NEW' })
   })
@@ -136,7 +125,7 @@ describe('[D2] events over HTTP', () => {
     const { app, log } = await ingestOf()
     const events = Array.from({ length: 60 }, (_, i) => good(String(i), { customer: `kunde-${i % 7}é` }))
     await send(app, JSON.stringify(events))
-    const records = await recordsOf(log)
+    const records = await eventsOf(log)
     expect(records).toHaveLength(60)
     for (const { partition, key, event } of records) {
       expect(key).toBe(event['customer'])
@@ -161,7 +150,7 @@ describe('[D2] events over HTTP', () => {
     await send(app, JSON.stringify(events))
     await send(app, JSON.stringify(events.slice(7)))
     const places = new Map<unknown, Set<number>>()
-    for (const { partition, key, event } of await recordsOf(log)) {
+    for (const { partition, key, event } of await eventsOf(log)) {
       expect(key).toBeNull()
       places.set(event['order_id'], (places.get(event['order_id']) ?? new Set()).add(partition))
     }
@@ -213,7 +202,7 @@ describe('[D2] events over HTTP', () => {
         { index: 1, code, reason: expect.any(String) as string, ...(field === undefined ? {} : { field }) },
       ])
     }
-    expect((await recordsOf(log)).map(({ event }) => event['order_id'])).toEqual(['g1', 'g2', 'g1', 'g2'])
+    expect((await eventsOf(log)).map(({ event }) => event['order_id'])).toEqual(['g1', 'g2', 'g1', 'g2'])
   })
 
   it('bytes that are no UTF-8 spoil their own line or item only', async () => {
@@ -283,7 +272,7 @@ describe('[D6] back-pressure and failure', () => {
     expect(log.fired['ack-lost']).toBe(1)
     expect([answer.status, answer.body.code, answer.headers['retry-after']]).toEqual([503, 'LOG_APPEND_UNKNOWN', '1'])
     expect((await send(app, JSON.stringify([good('a')]))).status).toBe(200)
-    const records = await recordsOf(log)
+    const records = await eventsOf(log)
     expect(records.map(({ partition }) => partition)).toEqual([records[0]!.partition, records[0]!.partition])
   })
 
@@ -356,17 +345,17 @@ describe('streams and barriers', () => {
     })
   })
 
-  it('have topics for events, dead letters, quarantine and the partials of their metrics', () => {
-    expect(topicsOf(definitions).map(({ topic, partitions }) => `${topic}/${partitions}`)).toEqual([
-      'events.orders/3',
-      'dead.orders/3',
-      'quarantine.orders/3',
-      'events.clicks/3',
-      'dead.clicks/3',
-      'quarantine.clicks/3',
-      'live.revenue/3',
-      'sealed.revenue/3',
+  it('have topics for events, dead letters, quarantine and the partials of their metrics, as many partitions as the events have', async () => {
+    const log = createMemoryLog({ clock: createVirtualClock() })
+    await log.createTopics([{ topic: 'events.clicks', partitions: 5, retentionMs: null, cleanup: 'delete' }])
+    await ensureTopics(log, definitions)
+    const topics = ['orders', 'clicks'].flatMap((stream) => [
+      `events.${stream}`,
+      `dead.${stream}`,
+      `quarantine.${stream}`,
     ])
+    const counts = [...topics, 'live.revenue', 'sealed.revenue'].map((topic) => log.describeTopic(topic))
+    expect((await Promise.all(counts)).map((described) => described?.partitions)).toEqual([3, 3, 3, 5, 5, 5, 3, 3])
   })
 
   it('are in the OpenAPI document with both body forms', async () => {
