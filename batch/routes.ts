@@ -4,7 +4,7 @@
  */
 import { type Static, Type } from 'typebox'
 import { OperatingError } from '#io/errors.ts'
-import { type HttpApp, problemOf, problemResponse } from '#io/http.ts'
+import { type HttpApp, problemResponse } from '#io/http.ts'
 import type { Clock, JobQueue, JobType, JobView, Lake } from '#io/ports.ts'
 import { readViews, rollbackView } from '#io/views.ts'
 import type { Definitions } from '#metrics/definition.ts'
@@ -63,7 +63,7 @@ const newJobSchema = Type.Object(
     ),
     metric: Type.Optional(Type.String({ minLength: 1, description: 'A metric, or * for all (build-view, drift).' })),
     stream: Type.Optional(Type.String({ minLength: 1, description: 'A stream, or * for all (verify).' })),
-    days: Type.Optional(Type.Union([Type.Literal('touched'), Type.Literal('all')])),
+    days: Type.Optional(Type.Unsafe<'touched' | 'all'>({ type: 'string', enum: ['touched', 'all'] })),
     cut: Type.Optional(Type.Integer({ minimum: 1, description: 'Build at this barrier instead of a new one.' })),
     deep: Type.Optional(Type.Boolean({ description: 'Read every row (verify).' })),
   },
@@ -129,16 +129,10 @@ function jobRoutes(app: HttpApp, { jobs, definitions }: BatchRoutesDeps): void {
     async (request, reply) => {
       const { type, key, ...data } = request.body as Static<typeof newJobSchema> & Record<string, unknown>
       const fields = FIELDS[type]
-      if (fields === undefined) {
-        const problem = problemOf(new OperatingError('REQUEST_INVALID', `Jobs of type ${type} are not available yet.`))
-        // The request is well formed; it is the platform that cannot do it.
-        const body = JSON.stringify({ ...problem, status: 422, field: 'type' })
-        return reply
-          .code(422)
-          .type('application/problem+json; charset=utf-8')
-          .serializer(String)
-          .send(body as never)
-      }
+      if (fields === undefined)
+        throw new OperatingError('NOT_IMPLEMENTED', `Jobs of type ${type} are not in this version yet.`, {
+          field: 'type',
+        })
       const unknown = Object.keys(data).find((field) => !fields.includes(field))
       if (unknown !== undefined) {
         throw new OperatingError(
@@ -158,10 +152,13 @@ function jobRoutes(app: HttpApp, { jobs, definitions }: BatchRoutesDeps): void {
       schema: {
         summary: 'Jobs, newest first',
         tags,
-        querystring: Type.Object({
-          type: Type.Optional(jobType),
-          limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })),
-        }),
+        querystring: Type.Object(
+          {
+            type: Type.Optional(jobType),
+            limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })),
+          },
+          { additionalProperties: false },
+        ),
         response: { 200: Type.Object({ jobs: Type.Array(jobSchema) }), ...problems },
       },
     },
@@ -242,10 +239,13 @@ function viewRoutes(app: HttpApp, { lake, definitions, clock }: BatchRoutesDeps)
         summary: 'Published views, newest first',
         tags,
         params: metricParams,
-        querystring: Type.Object({
-          arm: Type.Optional(arm),
-          limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 50 })),
-        }),
+        querystring: Type.Object(
+          {
+            arm: Type.Optional(arm),
+            limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 50 })),
+          },
+          { additionalProperties: false },
+        ),
         response: { 200: Type.Object({ metric: Type.String(), views: Type.Array(viewSchema) }), ...problems },
       },
     },

@@ -199,11 +199,11 @@ test('what cannot be done is refused by name', async () => {
     [{ type: 'paint', metric: '*' }, 400, 'REQUEST_INVALID', 'type'],
     [
       { type: 'replay', metric: 'takings', source: 'log', promote: 'never', plan: true },
-      422,
-      'REQUEST_INVALID',
+      501,
+      'NOT_IMPLEMENTED',
       'type',
     ],
-    [{ type: 'backfill', stream: 'sales', files: '*.csv' }, 422, 'REQUEST_INVALID', 'type'],
+    [{ type: 'backfill', stream: 'sales', files: '*.csv' }, 501, 'NOT_IMPLEMENTED', 'type'],
   ]
   for (const [body, status, code, field] of refused) {
     const answer = await call('POST', '/v1/jobs', body)
@@ -214,8 +214,10 @@ test('what cannot be done is refused by name', async () => {
     expect(answer.type).toMatch(/^application\/problem\+json/)
   }
   expect((await call('POST', '/v1/jobs', { type: 'replay', metric: 'takings' })).body.detail).toMatch(
-    /not available yet/,
+    /not in this version yet/,
   )
+  for (const path of ['/v1/jobs?typ=drift', '/v1/views/takings?limits=1'])
+    expect((await call('GET', path)).body, path).toMatchObject({ status: 400, code: 'REQUEST_INVALID' })
   expect((await call('GET', '/v1/jobs/nobody')).body).toMatchObject({ status: 404, code: 'JOB_UNKNOWN' })
   expect((await call('POST', '/v1/jobs/nobody/pause')).body).toMatchObject({ status: 404, code: 'JOB_UNKNOWN' })
   expect((await call('GET', '/v1/views/nothing')).body).toMatchObject({ status: 404, code: 'METRIC_UNKNOWN' })

@@ -69,7 +69,7 @@ export function parseQuery(raw: RawQuery, definition: MetricDefinition): MetricQ
   const until = instantOf('until', raw['until']) ?? Number.POSITIVE_INFINITY
   if (from > until) throw invalid('until', 'it lies before `from`')
   const zone = textOf('zone', raw['zone'])
-  if (zone !== null && zone !== 'UTC') throw invalid('zone', `only UTC is served, not ${zone}`)
+  if (zone !== null && zone !== 'UTC') refuseZone(zone)
   const layer = oneOf('layer', raw['layer'], ['merged', 'batch', 'speed'] as const) ?? 'merged'
   const asOf = wholeOf('as_of', raw['as_of'])
   if (asOf !== null && layer === 'speed') throw invalid('as_of', 'an older view has no speed layer')
@@ -93,6 +93,22 @@ export function parseQuery(raw: RawQuery, definition: MetricDefinition): MetricQ
     typeof value === 'bigint' ? `${value}n` : value === Infinity || value === -Infinity ? String(value) : value,
   )
   return { ...query, key }
+}
+
+/** The fields of a POST: those of its body and of its query string, which may not name one twice. @throws OperatingError REQUEST_INVALID */
+export function fieldsOf(body: RawQuery, querystring: RawQuery): RawQuery {
+  const twice = Object.keys(querystring).find((field) => Object.hasOwn(body, field))
+  if (twice !== undefined) throw invalid(twice, 'it is in the body and in the query string')
+  return { ...body, ...querystring }
+}
+
+function refuseZone(zone: string): never {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: zone })
+  } catch {
+    throw invalid('zone', `\`${zone}\` is no time zone`)
+  }
+  throw new OperatingError('NOT_IMPLEMENTED', `Only UTC is served yet, not ${zone}.`, { field: 'zone' })
 }
 
 /** A request that is refused because of one field. */
@@ -197,11 +213,19 @@ function filtersOf(value: unknown, definition: MetricDefinition): MetricQuery['f
   return [...wanted].sort(([a], [b]) => a - b).map(([dimension, values]) => ({ dimension, values: [...values] }))
 }
 
+/** Whether a number is sure to be what was written: past it, another group's rows would be answered. */
+function isExact({ kind, scale }: DimensionLayout, value: number): boolean {
+  if (kind === 'int64') return !Number.isInteger(value) || Number.isSafeInteger(value)
+  return kind !== 'decimal' || Math.abs(value) * 10 ** scale < 1e15
+}
+
 function filterValue(dimension: DimensionLayout, value: unknown): GroupValue {
   if (value === null) return null
   const wrong = (): OperatingError =>
     invalid('filter', `\`${JSON.stringify(value)}\` is no ${dimension.kind} value of ${dimension.name}`)
   if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') throw wrong()
+  if (typeof value === 'number' && !isExact(dimension, value))
+    throw invalid('filter', `a JSON number may have lost digits of ${dimension.name}; send it as a text`)
   const text = String(value)
   switch (dimension.kind) {
     case 'string':

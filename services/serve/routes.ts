@@ -9,10 +9,12 @@ import type { Telemetry } from '#io/telemetry.ts'
 import type { Definitions } from '#metrics/definition.ts'
 import { computeAnswer, refusalError } from './answer.ts'
 import { describeMetric } from './describe.ts'
+import { laterRoutes } from './later.ts'
 import { ledgerRoutes } from './ledgers.ts'
 import { startLive } from './live.ts'
 import { formOf, render } from './render.ts'
-import { invalid, parseQuery, QUERY_FIELDS, type RawQuery } from './request.ts'
+import { fieldsOf, invalid, parseQuery, QUERY_FIELDS, type RawQuery } from './request.ts'
+import { answerSchema, metricSchema } from './schemas.ts'
 import type { Answer } from './served-metric.ts'
 import type { Serve } from './start.ts'
 import { webRoutes } from './web.ts'
@@ -45,13 +47,17 @@ const problems: Record<string, unknown> = { '4xx': problemResponse, '5xx': probl
 const answered: unknown = {
   description: 'Rows and envelope',
   content: {
-    'application/json': { schema: Type.Object({ rows: Type.Array(Type.Unknown()), envelope: Type.Unknown() }) },
+    'application/json': { schema: answerSchema },
     'text/csv': {
       schema: Type.String({
         description: 'from, until, dimensions, measures, finality; the envelope is in the header tidemark-envelope',
       }),
     },
   },
+}
+const pushed: unknown = {
+  description: 'Events `snapshot`, `upsert`, `envelope`, `refusal`',
+  content: { 'text/event-stream': { schema: Type.String() } },
 }
 
 /** Adds the routes and the start page. Live connections end with the app. */
@@ -94,13 +100,19 @@ export async function serveRoutes(app: HttpApp, deps: ServeRoutesDeps): Promise<
     return fresh
   }
 
-  app.get('/v1/metrics', { schema: { summary: 'All metrics', tags: ['metrics'], response: problems } }, (_, reply) => {
-    void reply.header('cache-control', 'no-store')
-    return { metrics: serve.metrics.map((served) => describeMetric(serve, served)) }
-  })
+  const all: unknown = Type.Object({ metrics: Type.Array(metricSchema) })
+  app.get(
+    '/v1/metrics',
+    { schema: { summary: 'All metrics', tags: ['metrics'], response: { 200: all, ...problems } } },
+    (_, reply) => {
+      void reply.header('cache-control', 'no-store')
+      return { metrics: serve.metrics.map((served) => describeMetric(serve, served)) }
+    },
+  )
+  const one: unknown = metricSchema
   app.get(
     '/v1/metrics/:metric',
-    { schema: { summary: 'One metric', tags: ['metrics'], params, response: problems } },
+    { schema: { summary: 'One metric', tags: ['metrics'], params, response: { 200: one, ...problems } } },
     (request, reply) => {
       void reply.header('cache-control', 'no-store')
       return describeMetric(serve, serve.metric(request.params.metric))
@@ -125,22 +137,33 @@ export async function serveRoutes(app: HttpApp, deps: ServeRoutesDeps): Promise<
   app.post(
     '/v1/metrics/:metric/query',
     {
-      schema: { summary: 'Query a metric', tags: ['metrics'], params, body, response: { 200: answered, ...problems } },
+      schema: {
+        summary: 'Query a metric',
+        description: 'Fields may stand in the body or in the query string.',
+        tags: ['metrics'],
+        params,
+        querystring,
+        body,
+        response: { 200: answered, ...problems },
+      },
     },
     async (request, reply) => {
-      const { body, headers } = await answer(request.params.metric, request.body as RawQuery, request.headers.accept)
+      const raw = fieldsOf(request.body as RawQuery, request.query as RawQuery)
+      const { body, headers } = await answer(request.params.metric, raw, request.headers.accept)
       return reply.headers(headers).serializer(asIs).send(body)
     },
   )
   app.get(
     '/v1/metrics/:metric/live',
     {
+      // A HEAD would hold a connection that nothing is sent on.
+      exposeHeadRoute: false,
       schema: {
         summary: 'Live rows as server-sent events',
         tags: ['metrics'],
         params,
         querystring,
-        response: problems,
+        response: { 200: pushed, ...problems },
       },
     },
     (request, reply) => {
@@ -160,6 +183,7 @@ export async function serveRoutes(app: HttpApp, deps: ServeRoutesDeps): Promise<
     return reply.header('content-type', telemetry.contentType).header('cache-control', 'no-store').send(text)
   })
   await ledgerRoutes(app, deps)
+  laterRoutes(app)
   await webRoutes(app)
 }
 

@@ -5,6 +5,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Value } from 'typebox/value'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { systemClock } from '#io/clock.ts'
 import { type DuckDb, openDuckDb } from '#io/duckdb.ts'
@@ -22,7 +23,9 @@ import {
   type SmallRecord,
   smallMetric,
 } from '#testkit/partials.ts'
+import { describeMetric } from './describe.ts'
 import { serveRoutes } from './routes.ts'
+import { answerSchema, metricSchema } from './schemas.ts'
 import { type Serve, startServe } from './start.ts'
 
 const MINUTE = 60_000
@@ -277,7 +280,7 @@ describe('serve', () => {
     ['min_finality=done', 'min_finality'],
     ['as_of=-1', 'as_of'],
     ['layer=speed&as_of=1', 'as_of'],
-    ['zone=Europe/London', 'zone'],
+    ['zone=Mars/Base', 'zone'],
     ['form=csv', 'form'],
     ['limit=1&limit=2', 'limit'],
   ])('[Q3] ?%s is refused and names %s', async (search, field) => {
@@ -319,6 +322,34 @@ describe('serve', () => {
     ])
     expect((await get('/v1/metrics/none')).body).toMatchObject({ code: 'METRIC_UNKNOWN', status: 404 })
     expect((await get('/openapi.json')).text).toContain('/v1/metrics/{metric}/query')
+  })
+
+  it('[Q1] answers are what the OpenAPI document says of them, whole', async () => {
+    const described = describeMetric(serve, serve.metric('small'))
+    expect((await get('/v1/metrics/small')).body).toEqual(JSON.parse(JSON.stringify(described)))
+    expect((await get('/v1/metrics')).body).toEqual({ metrics: [JSON.parse(JSON.stringify(described))] })
+    expect(Value.Errors(metricSchema, described)).toEqual([])
+    for (const search of ['?numbers=string', '?group_by=g&layer=batch'])
+      expect(Value.Errors(answerSchema, (await query(search)).body), search).toEqual([])
+    const { paths } = (await get('/openapi.json')).body as unknown as {
+      paths: Record<string, Record<string, { responses: object }>>
+    }
+    for (const [path, verbs] of Object.entries(paths))
+      for (const [verb, { responses }] of Object.entries(verbs))
+        expect(
+          Object.keys(responses).some((status) => /^20\d$/.test(status)),
+          `${verb} ${path}`,
+        ).toBe(true)
+  })
+
+  it('[Q1] a POST may have fields in its query string; a HEAD of a live push does not wait for ever', async () => {
+    const posted = await app.inject({
+      method: 'POST',
+      url: '/v1/metrics/small/query?measures=n',
+      payload: { limit: 100 },
+    })
+    expect(posted.json()).toEqual((await query('?measures=n&limit=100')).body)
+    expect((await app.inject({ method: 'HEAD', url: '/v1/metrics/small/live' })).statusCode).toBe(405)
   })
 
   it('[O1] machine series are exposed', async () => {
