@@ -1,4 +1,5 @@
 /** Deletions, and every refusal in Confluent's code and words. */
+import { Worker } from 'node:worker_threads'
 import { describe, expect, it } from 'vitest'
 import type { MemoryLog } from '#testkit/log-memory.ts'
 import { type Answer, ok, record, refused, type Served, serve as serveBy } from '#testkit/registry-served.ts'
@@ -10,6 +11,24 @@ const A = record({ name: 'a', type: 'int' })
 const AB = record({ name: 'a', type: 'int' }, { name: 'b', type: 'int', default: 0 })
 
 describe('deletion and error bodies', () => {
+  it('[R1] a body that is too large is refused in words, also to a client that is still sending it', async () => {
+    const { url } = await serve()
+    // On a thread of its own: in this one the answer would always find a client that has sent what the system takes.
+    const client = `
+      const { parentPort, workerData } = require('node:worker_threads')
+      const headers = { 'content-type': 'application/json' }
+      const post = () => fetch(workerData, { method: 'POST', headers, body: JSON.stringify({ schema: 'x'.repeat(2e7) }) })
+      void (async () => {
+        const seen = []
+        for (let i = 0; i < 20; i++) seen.push(await post().then(({ status }) => status, (error) => String(error.cause)))
+        parentPort.postMessage(seen)
+      })()`
+    const worker = new Worker(client, { eval: true, workerData: `${url}/subjects/s/versions` })
+    const seen = await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject))
+    await worker.terminate()
+    expect(seen).toEqual(Array(20).fill(413))
+  })
+
   it('[R1] soft, then permanent', async () => {
     const { ask, register } = await serve()
     await register('s', A)

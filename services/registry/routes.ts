@@ -66,6 +66,8 @@ export async function registryRoutes(
   app.setNotFoundHandler((request, reply) => answerRefusal(request, reply, refusals.notFound()))
   app.setErrorHandler((error, request, reply) => {
     const refusal = error instanceof RegistryRefusal ? error : (refusedByServer(error) ?? ofLog(error, logger))
+    // The rest of a body that is too big is read and dropped: who is cut off while sending never sees the answer.
+    if (refusal.status === 413) reply.removeHeader('connection')
     return answerRefusal(request, reply, refusal)
   })
 
