@@ -10,6 +10,8 @@ import { startForTest, type TestPlatform, until } from '#testkit/embedded.ts'
 import { reading } from '../embedded/readings.ts'
 
 const EXECUTABLE = '/usr/bin/chromium'
+/** How long the browser may take for anything before a test gives up, ms. */
+const PATIENCE_MS = 300_000
 const missing = existsSync(EXECUTABLE) ? null : `there is no ${EXECUTABLE}`
 if (missing !== null) process.stderr.write(`skipped, browser: ${missing}\n`)
 
@@ -33,9 +35,11 @@ describe.skipIf(missing !== null)('start page', () => {
     await platform.settle('readings')
     browser = await chromium.launch({
       executablePath: EXECUTABLE,
+      timeout: PATIENCE_MS,
       args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking'],
     })
     page = await browser.newPage({ viewport: { width: 1280, height: 1000 } })
+    page.setDefaultTimeout(PATIENCE_MS)
     page.on('console', (message) => {
       if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text())
     })
