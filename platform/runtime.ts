@@ -1,11 +1,11 @@
 /** What every process starts with: the right Node, checked settings and definitions, a logger, and an orderly end. */
-import { mkdir } from 'node:fs/promises'
 import pino, { type Logger } from 'pino'
 import { systemClock } from '#io/clock.ts'
 import { type Config, loadConfig } from '#io/config.ts'
 import { readDefinitionFiles } from '#io/definition-files.ts'
 import { openDuckDb } from '#io/duckdb.ts'
 import { classify, OperatingError } from '#io/errors.ts'
+import { makeFolders } from '#io/make-folders.ts'
 import type { Definitions } from '#metrics/definition.ts'
 import { formatProblem, loadDefinitions } from '#metrics/load.ts'
 
@@ -48,7 +48,7 @@ export async function openDefinitions(directory: string): Promise<Definitions> {
 /** Makes the data directory. @throws OperatingError DATA_DIR_UNWRITABLE */
 export async function makeDataDir(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true })
+    await makeFolders(path)
   } catch (error) {
     throw new OperatingError(
       'DATA_DIR_UNWRITABLE',

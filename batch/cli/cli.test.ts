@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { captured } from '#testkit/captured.ts'
-import { fits, tableOf } from './print.ts'
+import { fits, tableOf, widthOf } from './print.ts'
 import { runCli } from './run.ts'
 
 const requests: { method: string; url: string; body: string; accept: string }[] = []
@@ -207,19 +207,18 @@ describe('command line', () => {
     await rm(directory, { recursive: true })
   })
 
-  it('tables stay within 80 columns and cut long cells visibly', () => {
-    const text = tableOf(
-      ['name', 'text', 'number'],
-      [
-        ['a', 'long '.repeat(40), 12],
-        [null, 'short', 3],
-      ],
-      200,
-    )
+  it('tables stay within 80 columns of a terminal and cut long cells visibly; elsewhere nothing is cut', () => {
+    const rows = [
+      ['a', 'long '.repeat(40), 12],
+      [null, 'short', 3],
+    ]
+    const text = tableOf(['name', 'text', 'number'], rows, widthOf({ isTTY: true, columns: 200 }))
+    expect(tableOf(['name', 'text', 'number'], rows, widthOf({}))).toContain('long '.repeat(40).trimEnd())
+    expect(widthOf({ isTTY: true, columns: 60 })).toBe(60)
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
     expect(text).toContain('…')
     expect(text).toContain('–')
     expect(tableOf(['a'], [])).toBe('(none)')
-    expect([fits(['name'], [['a'.repeat(80)]], 200), fits(['name'], [['a'.repeat(81)]], 200)]).toEqual([true, false])
+    expect([fits(['name'], [['a'.repeat(80)]], 80), fits(['name'], [['a'.repeat(81)]], 80)]).toEqual([true, false])
   })
 })

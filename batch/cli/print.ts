@@ -1,4 +1,7 @@
-/** Tables and values for a terminal: at most 80 columns, or as many as it has when they are fewer. Long cells end with `…`. */
+/**
+ * Tables and values. On a terminal at most 80 columns, or as many as it has when they are fewer, and long cells end with `…`;
+ * in a pipe or a file nothing is cut, since an id without its end is none.
+ */
 import Table from 'cli-table3'
 
 const WIDTH_MAX = 80
@@ -14,6 +17,10 @@ export function show(value: unknown): string {
   return JSON.stringify(value)
 }
 
+/** Columns that a table may have on an output. */
+export const widthOf = ({ isTTY, columns }: { isTTY?: boolean; columns?: number }): number =>
+  isTTY === true ? Math.min(columns || WIDTH_MAX, WIDTH_MAX) : Number.POSITIVE_INFINITY
+
 const textOf = (value: unknown): string => show(value).replaceAll(/\s+/g, ' ')
 
 /** Width of each column with its padding, uncut. */
@@ -26,7 +33,7 @@ const total = (widths: readonly number[]): number => widths.reduce((sum, one) =>
 export function fits(
   head: readonly string[],
   rows: readonly (readonly unknown[])[],
-  width = process.stdout.columns || WIDTH_MAX,
+  width = widthOf(process.stdout),
 ): boolean {
   return (
     total(
@@ -36,7 +43,7 @@ export function fits(
       ),
     ) -
       PADDING <=
-    Math.min(width, WIDTH_MAX)
+    width
   )
 }
 
@@ -44,13 +51,12 @@ export function fits(
 export function tableOf(
   head: readonly string[],
   rows: readonly (readonly unknown[])[],
-  width = process.stdout.columns || WIDTH_MAX,
+  width = widthOf(process.stdout),
 ): string {
   if (rows.length === 0) return '(none)'
   const cells = rows.map((row) => row.map(textOf))
   const widths = widthsOf(head, cells)
-  const room = Math.min(width, WIDTH_MAX)
-  for (let taken = total(widths) - PADDING; taken > room; taken--) {
+  for (let taken = total(widths) - PADDING; taken > width; taken--) {
     const widest = widths.indexOf(Math.max(...widths))
     if (widths[widest]! <= CELL_MIN) break
     widths[widest]!--

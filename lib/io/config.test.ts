@@ -23,6 +23,15 @@ describe('settings', () => {
     for (const name of Object.keys(wrong)) expect(() => loadConfig(wrong)).toThrow(new RegExp(name))
   })
 
+  it('[L5] a lake in an object store is refused, not made a folder of that name', () => {
+    expect(() => loadConfig({ TIDEMARK_LAKE: 's3://bucket/prefix' })).toThrow(/TIDEMARK_LAKE=s3:\/\/bucket\/prefix/)
+    expect(loadConfig({ TIDEMARK_LAKE: 's3/lake' }).lake).toBe(resolve('s3/lake'))
+  })
+
+  it('leave alone what the command line reads', () => {
+    expect(loadConfig({ TIDEMARK_URL: 'http://127.0.0.1:7070' }).port).toBe(7070)
+  })
+
   it('keep to loopback unless it is said aloud that others may connect', () => {
     expect(() => loadConfig({ TIDEMARK_HOST: '0.0.0.0' })).toThrow(/TIDEMARK_HOST=0\.0\.0\.0/)
     expect(() => loadConfig({ TIDEMARK_HOST: '0.0.0.0', TIDEMARK_ALLOW_REMOTE: 'yes' })).toThrow(/ALLOW_REMOTE/)

@@ -147,8 +147,7 @@ export function loadConfig(
   const problems: string[] = []
   const file = readFile(env['TIDEMARK_CONFIG'], problems)
   for (const name of Object.keys(env)) {
-    if (name.startsWith('TIDEMARK_') && name !== 'TIDEMARK_CONFIG' && !isKnown(name))
-      problems.push(`${name} is no setting`)
+    if (name.startsWith('TIDEMARK_') && !NO_SETTINGS.has(name) && !isKnown(name)) problems.push(`${name} is no setting`)
   }
   const get = <T>(name: Setting, read: Reader<T>): T => {
     const raw = givenSetting(env, name, problems) ?? file[name.toLowerCase()]
@@ -169,6 +168,9 @@ export function loadConfig(
     problems.push(
       `TIDEMARK_HOST=${host} is no loopback address; others need API keys, which this version does not have, or TIDEMARK_ALLOW_REMOTE=true`,
     )
+  const lake = optional('LAKE')
+  if (lake !== null && /^[a-z][a-z\d+.-]*:\/\//i.test(lake))
+    problems.push(`TIDEMARK_LAKE=${lake} is no folder; this version has no object storage yet`)
   const share = /^(\d+)\/(\d+)$/.exec(get('SHARE', text))
   const [index, of] = [Number(share?.[1]), Number(share?.[2])]
   if (share === null || index < 1 || index > of)
@@ -201,7 +203,7 @@ export function loadConfig(
     registryGroup: get('REGISTRY_GROUP', text),
     registryAdvertisedUrl: advertisedUrl,
     registryKeys: keys === null ? null : parseRegistryKeys(keys, problems),
-    lake: resolve(optional('LAKE') ?? `${dataDir}/lake`),
+    lake: resolve(lake ?? `${dataDir}/lake`),
     barrierIntervalMs: get('BARRIER_INTERVAL', duration),
     flushMs: get('FLUSH_INTERVAL', duration),
     archiveIntervalMs: get('ARCHIVE_INTERVAL', duration),
@@ -269,6 +271,9 @@ export function logConfigOf(config: Config): LogConfig {
 /** A file may write the keys as they are, without quoting YAML in YAML. */
 const textIn = (value: unknown): string =>
   typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value)
+
+/** Variables that are read elsewhere: the settings' own file, and where the command line finds the platform. */
+const NO_SETTINGS: ReadonlySet<string> = new Set(['TIDEMARK_CONFIG', 'TIDEMARK_URL'])
 
 const isKnown = (name: string): boolean =>
   Object.keys(SETTINGS).some((setting) => name === `TIDEMARK_${setting}` || name === `TIDEMARK_${setting}_FILE`)

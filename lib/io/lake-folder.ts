@@ -8,11 +8,12 @@
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { link, mkdir, open, readdir, readFile, rm, unlink } from 'node:fs/promises'
+import { link, open, readdir, readFile, rm, unlink } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { OperatingError } from './errors.ts'
 import { failpoint } from './failpoints.ts'
+import { makeFolders } from './make-folders.ts'
 import type { Lake } from './ports.ts'
 
 const TEMPORARY = '.tmp'
@@ -50,7 +51,7 @@ async function syncFolder(folder: string): Promise<void> {
 
 /** Makes a folder and its parents, durably: every new name is synced in its parent. */
 async function makeFolder(folder: string): Promise<void> {
-  const first = await mkdir(folder, { recursive: true })
+  const first = await makeFolders(folder)
   if (first === undefined) return
   for (let made = folder; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made))
 }
