@@ -27,7 +27,7 @@ export function referencePages(): Readonly<Record<string, string>> {
     'docs/settings.md': [
       '# Settings',
       '',
-      'Generated from `lib/io/config.ts`. Environment variables; or one YAML file named by `TIDEMARK_CONFIG` with the same names in lower case and without the prefix. The environment wins. Every setting also exists as `…_FILE` (read from a file).',
+      'Generated from `lib/io/config.ts`. Environment variables; or one YAML file named by `TIDEMARK_CONFIG` with the same names in lower case and without the prefix. The environment wins. Every setting also exists as `…_FILE` (read from a file). The command line reads the platform’s address from `TIDEMARK_URL`.',
       '',
       '| variable | default | meaning |',
       '|---|---|---|',
