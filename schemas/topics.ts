@@ -19,3 +19,18 @@ export const SCHEMAS_TOPIC = '_schemas'
 export const LIVE_RETENTION_MS = 3_600_000
 /** Header that marks a barrier record. */
 export const BARRIER_HEADER = 'tidemark-barrier'
+
+/** Topics of a stream's records that could not be used, and of its future events. `partitions` are the event topic's. */
+export const letterTopics = (stream: string, partitions: number) =>
+  [deadTopic(stream), quarantineTopic(stream)].map((topic) => ({
+    topic,
+    partitions,
+    retentionMs: null,
+    cleanup: 'delete' as const,
+  }))
+
+/** Topics of a metric's partials. `partitions` are the event topic's. */
+export const partialTopics = (metric: string, partitions: number, retentionMs: number | null) => [
+  { topic: liveTopic(metric), partitions, retentionMs: LIVE_RETENTION_MS, cleanup: 'delete' as const },
+  { topic: sealedTopic(metric), partitions, retentionMs, cleanup: 'delete' as const },
+]

@@ -14,7 +14,7 @@ import { ownSchema } from '#io/own-schemas.ts'
 import type { Clock, EventLog, Lake, LogReader, Registry } from '#io/ports.ts'
 import type { Definitions, StreamDefinition } from '#metrics/definition.ts'
 import type { ArchiveEntry } from '#schemas/archive.ts'
-import { deadTopic, eventsTopic, quarantineTopic } from '#schemas/topics.ts'
+import { deadTopic, eventsTopic, letterTopics, quarantineTopic } from '#schemas/topics.ts'
 import { createCoverage, type PartitionCoverage, type StreamCoverage } from './coverage.ts'
 import { createDeadLetters } from './dead-letters.ts'
 import { type FilePolicy, openPartition, type PartitionArchiver } from './partition.ts'
@@ -189,12 +189,7 @@ class StreamRun {
     const { log, lake, registry, clock } = this.#deps
     const stream = this.#stream
     const { name, partitions, retentionMs } = stream
-    const letterTopic = (topic: string) => ({ topic, partitions, retentionMs: null, cleanup: 'delete' as const })
-    await log.createTopics([
-      { topic: this.#topic, partitions, retentionMs, cleanup: 'delete' },
-      letterTopic(deadTopic(name)),
-      letterTopic(quarantineTopic(name)),
-    ])
+    await log.createTopics([{ topic: this.#topic, partitions, retentionMs, cleanup: 'delete' }])
     const schema = ownSchema('dead-letter')
     const schemaId = await registry.register(`${deadTopic(name)}-value`, schema)
     await registry.register(`${quarantineTopic(name)}-value`, schema)
@@ -230,7 +225,9 @@ class StreamRun {
   }
 
   async #addLanes(open: OpenLane, partitions: number): Promise<void> {
-    const starts = await this.#deps.log.startOffsets(this.#topic)
+    const { log } = this.#deps
+    await log.createTopics(letterTopics(this.#stream.name, partitions))
+    const starts = await log.startOffsets(this.#topic)
     // All are known before the first is opened: a barrier is covered only when every partition has it.
     for (let partition = this.#lanes.length; partition < partitions; partition++) {
       this.#coverage.set(partition, starts[partition] ?? 0, [])

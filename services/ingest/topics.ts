@@ -1,25 +1,31 @@
 /** Creates the topics that the definitions need. Idempotent; every process may call it first. */
 import type { EventLog, TopicSpec } from '#io/ports.ts'
 import type { Definitions } from '#metrics/definition.ts'
-import { deadTopic, eventsTopic, LIVE_RETENTION_MS, liveTopic, quarantineTopic, sealedTopic } from '#schemas/topics.ts'
+import { eventsTopic, letterTopics, partialTopics } from '#schemas/topics.ts'
 
 /** The topics of a set of definitions: partials and dead letters have a partition for each of the stream's. */
-export function topicsOf(definitions: Definitions): TopicSpec[] {
-  const specs: TopicSpec[] = []
-  for (const { name, partitions, retentionMs } of definitions.streams) {
-    specs.push({ topic: eventsTopic(name), partitions, retentionMs, cleanup: 'delete' })
-    specs.push({ topic: deadTopic(name), partitions, retentionMs: null, cleanup: 'delete' })
-    specs.push({ topic: quarantineTopic(name), partitions, retentionMs: null, cleanup: 'delete' })
-  }
-  for (const { name, stream } of definitions.metrics) {
-    const { partitions, retentionMs } = stream
-    specs.push({ topic: liveTopic(name), partitions, retentionMs: LIVE_RETENTION_MS, cleanup: 'delete' })
-    specs.push({ topic: sealedTopic(name), partitions, retentionMs, cleanup: 'delete' })
-  }
-  return specs
+export function topicsOf({ streams, metrics }: Pick<Definitions, 'streams' | 'metrics'>): TopicSpec[] {
+  return [
+    ...streams.flatMap(({ name, partitions, retentionMs }) => [
+      { topic: eventsTopic(name), partitions, retentionMs, cleanup: 'delete' as const },
+      ...letterTopics(name, partitions),
+    ]),
+    ...metrics.flatMap(({ name, stream }) => partialTopics(name, stream.partitions, stream.retentionMs)),
+  ]
 }
 
-/** Creates what is missing and grows what has too few partitions. @throws OperatingError LOG_UNREACHABLE */
-export async function ensureTopics(log: EventLog, definitions: Definitions): Promise<void> {
-  await log.createTopics(topicsOf(definitions))
+/**
+ * Creates what is missing and grows what has too few partitions. An event topic that has more than its definition asks for
+ * keeps them (its definition was another, or it is another's), and the topics beside it get as many.
+ * @throws OperatingError LOG_UNREACHABLE
+ */
+export async function ensureTopics(log: EventLog, { streams, metrics }: Definitions): Promise<void> {
+  await log.createTopics(topicsOf({ streams, metrics }))
+  for (const stream of streams) {
+    const described = await log.describeTopic(eventsTopic(stream.name))
+    if (described === null || described.partitions <= stream.partitions) continue
+    const wide = { ...stream, partitions: described.partitions }
+    const own = metrics.filter((metric) => metric.stream.name === stream.name)
+    await log.createTopics(topicsOf({ streams: [wide], metrics: own.map((metric) => ({ ...metric, stream: wide })) }))
+  }
 }

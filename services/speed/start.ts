@@ -9,10 +9,10 @@ import type { Clock } from '#io/ports.ts'
 import { easeWorkerHeaps } from '#io/worker-heap.ts'
 import type { Definitions } from '#metrics/definition.ts'
 import type { PartitionStatus } from './status.ts'
-import type { SpeedMessage, SpeedWorkerData } from './worker.ts'
+import type { Assignment, SpeedMessage, SpeedWorkerData } from './worker.ts'
 
 /** What the service needs; `share` picks the partitions of this process. */
-export interface SpeedOptions extends Omit<SpeedWorkerData, 'assignments' | 'definitions'> {
+export interface SpeedOptions extends Omit<SpeedWorkerData, 'slot' | 'slots' | 'definitions'> {
   readonly definitions: Definitions
   readonly workers: number
   readonly share: { readonly index: number; readonly count: number }
@@ -29,50 +29,35 @@ export interface Speed {
   close(): Promise<void>
 }
 
-/** Partition p of every stream goes to worker `p % (count * workers)`: shares differ by at most one partition. */
-export function assignmentsOf(
-  definitions: Definitions,
-  options: { workers: number; share: { index: number; count: number } },
-): SpeedWorkerData['assignments'][] {
-  const total = options.share.count * options.workers
-  return Array.from({ length: options.workers }, (_, worker) =>
-    definitions.streams
-      .map(({ name, partitions }) => ({
-        stream: name,
-        partitions: Array.from({ length: partitions }, (__, p) => p).filter(
-          (p) => p % total === options.share.index * options.workers + worker,
-        ),
-      }))
-      .filter(
-        ({ partitions, stream }) =>
-          partitions.length > 0 && definitions.metrics.some((metric) => metric.stream.name === stream),
-      ),
-  )
-}
-
 /** Starts the workers; resolves at once, `readiness` tells when they have caught up. */
 export function startSpeed(options: SpeedOptions): Speed {
   easeWorkerHeaps()
   const statuses = new Map<string, PartitionStatus>()
   let failure: string | null = null
   let closing = false
-  const assignments = assignmentsOf(options.definitions, options).filter((assignment) => assignment.length > 0)
-  const expected = assignments.flat().reduce((sum, { partitions }) => sum + partitions.length, 0)
+  /** What each running worker of this process owns, by slot; one that has just started is not in it yet. */
+  const assigned = new Map<number, readonly Assignment[]>()
+  const slots = options.share.count * options.workers
+  const own = Array.from({ length: options.workers }, (_, worker) => options.share.index * options.workers + worker)
 
-  const startWorker = (assigned: SpeedWorkerData['assignments'], deaths: number): { stop(): Promise<void> } => {
+  const startWorker = (slot: number, deaths: number): { stop(): Promise<void> } => {
     const workerData: SpeedWorkerData = {
       log: options.log,
       registryUrl: options.registryUrl,
       definitions: options.definitions.directory,
       stateDirectory: options.stateDirectory,
       flushMs: options.flushMs,
-      assignments: assigned,
+      slot,
+      slots,
     }
     const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData })
     let replacement: { stop(): Promise<void> } | null = null
     let gone = false
     worker.on('message', (message: SpeedMessage) => {
       switch (message.kind) {
+        case 'assigned':
+          assigned.set(slot, message.assignments)
+          break
         case 'status':
           statuses.set(`${message.status.stream}/${message.status.partition}`, message.status)
           break
@@ -93,12 +78,13 @@ export function startSpeed(options: SpeedOptions): Speed {
       worker.on('exit', () => {
         gone = true
         resolve()
-        for (const { stream, partitions } of assigned)
+        for (const { stream, partitions } of assigned.get(slot) ?? [])
           for (const partition of partitions) statuses.delete(`${stream}/${partition}`)
+        assigned.delete(slot)
         if (closing || failure !== null) return
         // A crash loop backs off; the log still has everything that was not sealed.
         void options.clock.sleep(Math.min(30_000, 200 * 2 ** deaths)).then(() => {
-          if (!closing) replacement = startWorker(assigned, deaths + 1)
+          if (!closing) replacement = startWorker(slot, deaths + 1)
         })
       })
     })
@@ -111,11 +97,13 @@ export function startSpeed(options: SpeedOptions): Speed {
       },
     }
   }
-  const workers = assignments.map((assigned) => startWorker(assigned, 0))
+  const workers = own.map((slot) => startWorker(slot, 0))
   return {
     status: () => [...statuses.values()],
     readiness() {
       if (failure !== null) return { ready: false, reason: failure }
+      if (assigned.size < own.length) return { ready: false, reason: 'the workers are starting' }
+      const expected = [...assigned.values()].flat().reduce((sum, { partitions }) => sum + partitions.length, 0)
       const recovered = [...statuses.values()].filter((status) => status.recovered).length
       return recovered === expected
         ? { ready: true, reason: null }
