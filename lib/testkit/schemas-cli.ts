@@ -1,14 +1,15 @@
 /**
  * `tidemark schemas` on a folder of its own, beside a real registry on a log in memory: the working copy of a CI run.
  */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest'
 import { systemClock } from '#io/clock.ts'
 import { runCli } from '../../batch/cli/run.ts'
 import { type RunningRegistry, startRegistry } from '../../services/registry/start.ts'
 import { captured } from './captured.ts'
+import { writeFiles } from './files.ts'
 import { createMemoryLog } from './log-memory.ts'
 
 /** What `--json` prints. */
@@ -83,10 +84,8 @@ export function workingCopy() {
       return { exitCode, answer: JSON.parse(out) as SchemasAnswer }
     },
     /** Writes a file of the folder; what is no text is written as indented JSON. */
-    put: async (path: string, content: unknown) => {
-      await mkdir(dirname(join(folder, path)), { recursive: true })
-      await writeFile(join(folder, path), typeof content === 'string' ? content : JSON.stringify(content, null, 2))
-    },
+    put: (path: string, content: unknown) =>
+      writeFiles(folder, { [path]: typeof content === 'string' ? content : JSON.stringify(content, null, 2) }),
     /** Sets a subject's compatibility level. */
     setLevel: (subject: string, compatibility: string) =>
       fetch(`${registry.url}/config/${subject}`, {

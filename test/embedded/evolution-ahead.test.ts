@@ -6,7 +6,7 @@
  * adds fields of several types, renames one that had a default, and knows one more symbol. Version 3 widens a type, which version 1
  * cannot read: its records are dead until the definitions change. Every answer against a plain computation.
  */
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import avro from 'avsc'
@@ -14,6 +14,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { frame } from '#format/confluent.ts'
 import { encodeBatch } from '#format/record-batch.ts'
 import { startForTest, type TestPlatform } from '#testkit/embedded.ts'
+import { writeFiles } from '#testkit/files.ts'
 import { random, SEED } from '#testkit/runs.ts'
 
 const START_MS = Date.UTC(2024, 2, 1, 10)
@@ -103,10 +104,7 @@ measures:
 `,
         }),
   }
-  for (const [path, text] of Object.entries(files)) {
-    await mkdir(join(directory, path, '..'), { recursive: true })
-    await writeFile(join(directory, path), text)
-  }
+  await writeFiles(directory, files)
 }
 
 type Table = Readonly<Record<string, readonly number[]>>

@@ -5,10 +5,9 @@
  *   1 first   2 gains channel (default web)   3 renames amount to cents (alias)   4 promotes cents int → long, weight float → double,
  *   qty int → double   5 drops note   6 renames shop, a dimension, to store (alias)
  */
-import { mkdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import avro from 'avsc'
 import { frame } from '#format/confluent.ts'
+import { writeFiles } from '#testkit/files.ts'
 
 /** 2024-03-01T10:00:00Z. */
 export const START_MS = Date.UTC(2024, 2, 1, 10)
@@ -117,10 +116,7 @@ measures:
 `,
         }),
   }
-  for (const [path, text] of Object.entries(files)) {
-    await mkdir(join(directory, path, '..'), { recursive: true })
-    await writeFile(join(directory, path), text)
-  }
+  await writeFiles(directory, files)
 }
 
 /** Rows by `hour group`, each a list of the measures in order; by plain loops over what was meant. */

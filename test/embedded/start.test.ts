@@ -6,13 +6,14 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { until } from '#testkit/embedded.ts'
+import { writeFiles } from '#testkit/files.ts'
 
 let directory: string
 const children = new Set<ChildProcess>()
@@ -80,23 +81,14 @@ const own = (name: string) => ({ TIDEMARK_DATA_DIR: join(directory, name) })
 describe('a start that cannot be', () => {
   it('[M5] wrong definitions: every problem at once, with file, line and advice', async () => {
     const definitions = join(directory, 'definitions')
-    const write = async (path: string, text: string) => {
-      await mkdir(join(definitions, path, '..'), { recursive: true })
-      await writeFile(join(definitions, path), text)
-    }
-    await write(
-      'order.avsc',
-      '{ "type": "record", "name": "Order", "fields": [{ "name": "id", "type": "long" }, { "name": "at", "type": "long" }] }',
-    )
-    await write(
-      'streams/orders.yaml',
-      'stream: orders\nschema: ../order.avsc\nkey: idd\nevent_time: at\ndisorder: soon\n',
-    )
-    await write('metrics/a.yaml', 'metric: a\nstream: order\nwindow: { tumbling: 1h }\nmeasures: { n: count(*) }\n')
-    await write(
-      'metrics/b.yaml',
-      'metric: b\nstream: orders\nwindow: { tumbling: 1h }\nmeasures:\n  n: count(*)\n  m: median(id)\n',
-    )
+    await writeFiles(definitions, {
+      'order.avsc':
+        '{ "type": "record", "name": "Order", "fields": [{ "name": "id", "type": "long" }, { "name": "at", "type": "long" }] }',
+      'streams/orders.yaml': 'stream: orders\nschema: ../order.avsc\nkey: idd\nevent_time: at\ndisorder: soon\n',
+      'metrics/a.yaml': 'metric: a\nstream: order\nwindow: { tumbling: 1h }\nmeasures: { n: count(*) }\n',
+      'metrics/b.yaml':
+        'metric: b\nstream: orders\nwindow: { tumbling: 1h }\nmeasures:\n  n: count(*)\n  m: median(id)\n',
+    })
     const said = await refused({ ...own('d'), TIDEMARK_DEFINITIONS: definitions }, 'DEFINITIONS_INVALID')
     for (const place of ['streams/orders.yaml:3:', 'streams/orders.yaml:5:', 'metrics/a.yaml:2:', 'metrics/b.yaml:6:'])
       expect(said).toContain(place)

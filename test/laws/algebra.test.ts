@@ -5,8 +5,9 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import type { ColumnChunk } from '#core/columns.ts'
 import { combinerOf } from '#core/combiner.ts'
-import { createEpochTable } from '#core/epoch-table.ts'
+import { createEpochTable, type EpochTable } from '#core/epoch-table.ts'
 import { exactOf, layoutOf, type PartialRows, type PartialTable, writeZero } from '#core/partial.ts'
 import { chunkOf, specOf, type TestCell } from '#testkit/chunks.ts'
 import { runs } from '#testkit/runs.ts'
@@ -40,6 +41,18 @@ const row: fc.Arbitrary<Row> = fc.record({
   cells: fc.tuple(fc.constantFrom<TestCell>('a', 'b', '', null, 'längerer Schlüssel mit 20+ Bytes'), cell),
 })
 
+/** Adds the rows of a chunk, all of them accepted; without watermarks none is late. */
+function addTo(table: EpochTable, chunk: ColumnChunk, watermarks = new Float64Array(chunk.count)): void {
+  const x = chunk.columns[1]!
+  const columns = {
+    where: null,
+    dimensions: [chunk.columns[0]!],
+    arguments: [null, x, x, x, x],
+    filters: [null, null, null, null, null],
+  }
+  table.add(chunk, columns, new Uint8Array(chunk.count), watermarks)
+}
+
 /** Runs rows through epoch tables cut into chunks at the given sizes. */
 function fold(rows: readonly Row[], sizes: readonly number[]): PartialTable {
   const table = createEpochTable({ layout, windowSizeMs: 1_000, allowedLatenessMs: 0, entriesMax: 1_000 })
@@ -48,18 +61,7 @@ function fold(rows: readonly Row[], sizes: readonly number[]): PartialTable {
     const part = rows.slice(at, at + Math.max(1, sizes[i % sizes.length] ?? 1))
     at += part.length
     const chunk = chunkOf(specs, part)
-    const x = chunk.columns[1]!
-    table.add(
-      chunk,
-      {
-        where: null,
-        dimensions: [chunk.columns[0]!],
-        arguments: [null, x, x, x, x],
-        filters: [null, null, null, null, null],
-      },
-      new Uint8Array(part.length),
-      new Float64Array(part.length),
-    )
+    addTo(table, chunk)
   }
   return whole(table.all())
 }
@@ -157,18 +159,7 @@ test('a table published in deltas adds up to the whole: absolute values, every c
       const held = new Map<string, readonly unknown[]>()
       for (const each of rows) {
         const chunk = chunkOf(specs, [each])
-        const x = chunk.columns[1]!
-        table.add(
-          chunk,
-          {
-            where: null,
-            dimensions: [chunk.columns[0]!],
-            arguments: [null, x, x, x, x],
-            filters: [null, null, null, null, null],
-          },
-          new Uint8Array(1),
-          new Float64Array(1),
-        )
+        addTo(table, chunk)
         for (const [key, value] of values(whole(table.takeChanged()))) held.set(key, value)
       }
       expect(new Map([...held].sort(([a], [b]) => (a < b ? -1 : 1)))).toEqual(values(whole(table.all())))
@@ -184,18 +175,7 @@ test('[T3] an event whose partition watermark stands exactly at the close is lat
     { eventTime: 999, cells: ['a', 1] },
     { eventTime: 0, cells: ['a', 1] },
   ])
-  const x = chunk.columns[1]!
-  table.add(
-    chunk,
-    {
-      where: null,
-      dimensions: [chunk.columns[0]!],
-      arguments: [null, x, x, x, x],
-      filters: [null, null, null, null, null],
-    },
-    new Uint8Array(2),
-    Float64Array.of(1_249, 1_250),
-  )
+  addTo(table, chunk, Float64Array.of(1_249, 1_250))
   expect(whole(table.all()).cells[layout.late]).toBe(1)
 })
 
@@ -205,18 +185,5 @@ test('at its bound a table refuses by name', () => {
     { eventTime: 0, cells: ['a', 1] },
     { eventTime: 0, cells: ['b', 1] },
   ])
-  const x = chunk.columns[1]!
-  expect(() =>
-    table.add(
-      chunk,
-      {
-        where: null,
-        dimensions: [chunk.columns[0]!],
-        arguments: [null, x, x, x, x],
-        filters: [null, null, null, null, null],
-      },
-      new Uint8Array(2),
-      new Float64Array(2),
-    ),
-  ).toThrow(/METRIC_LIMIT/)
+  expect(() => addTo(table, chunk)).toThrow(/METRIC_LIMIT/)
 })
