@@ -20,7 +20,7 @@ describe('negotiation', () => {
     ['APPLICATION/JSON; charset=utf-8', JSON_TYPE],
     ['text/plain', null],
     [`${JSON_TYPE};q=0`, null],
-    ['', null],
+    ['', V1],
   ])('[R1] Accept %s is answered as %s', (accept, expected) => {
     expect(typeFor(accept)).toBe(expected)
     // Kept from the first time.

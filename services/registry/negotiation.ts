@@ -18,7 +18,8 @@ const kept = new Map<string, string | null>()
 
 /** The type that answers `Accept` best; null when none does. */
 export function typeFor(accept: string | undefined): string | null {
-  if (accept === undefined || accept === CONTENT_TYPE || accept === '*/*') return CONTENT_TYPE
+  // An empty header says nothing.
+  if (accept === undefined || accept === '' || accept === CONTENT_TYPE || accept === '*/*') return CONTENT_TYPE
   let type = kept.get(accept)
   if (type === undefined) {
     if (kept.size >= KEPT) kept.clear()
