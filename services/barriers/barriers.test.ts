@@ -64,6 +64,15 @@ describe('[S2] barriers', () => {
     await barriers.stop()
   })
 
+  it('after a stop refuse to put: a build that asked then held the stop up for ever', async () => {
+    const { log, clock } = await logOf(['a'])
+    const barriers = await createBarriers({ log, clock, registry, definitions: definitionsOf('a'), intervalMs: 1_000 })
+    await barriers.put('a', { demand: true })
+    await barriers.stop()
+    await expect(barriers.put('a', { demand: true })).rejects.toMatchObject({ code: 'OVERLOADED', retry: 'later' })
+    expect((await acceptedOf(log, 'a'))[0]!.size).toBe(1)
+  })
+
   it('[L1] ids go on after a restart, also after one that died half-way through the partitions', async () => {
     let failing = false
     const { log, clock } = await logOf(['a'], {

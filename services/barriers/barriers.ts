@@ -28,7 +28,7 @@ export interface Cut {
 export interface Barriers {
   /**
    * Puts one barrier; resolves when every partition has it. Puts of one stream run one after another.
-   * @throws OperatingError STREAM_UNKNOWN; those of the log: the id is then no cut, put again
+   * @throws OperatingError STREAM_UNKNOWN; OVERLOADED after `stop`; those of the log: the id is then no cut, put again
    */
   put(stream: string, options: { readonly demand: boolean }): Promise<Cut>
   /** Starts the ticker: every stream once per interval, streams spread over it. */

@@ -11,6 +11,7 @@
 import type { Barrier } from '#core/barrier.ts'
 import { encodeBarrier, readBarrier } from '#format/barrier.ts'
 import { openBatch, readRecord } from '#format/record-batch.ts'
+import { OperatingError } from '#io/errors.ts'
 import type { EventLog, FetchedBatch, LogReader } from '#io/ports.ts'
 import { BARRIERS_TOPIC } from '#schemas/topics.ts'
 
@@ -22,10 +23,11 @@ const RETENTION_MS = 7 * 86_400_000
 
 /** Gives out ids. Calls are served one after another. */
 export interface BarrierIds {
-  /** An id that no other ticker has or will get, greater than all before. @throws OperatingError of the log */
+  /** An id that no other ticker has or will get, greater than all before. @throws OperatingError of the log, OVERLOADED once closed */
   reserve(barrier: Omit<Barrier, 'id'>): Promise<number>
   /** Whether, as of now, `id` is the last one that anybody reserved for the stream. @throws OperatingError of the log */
   isLast(stream: string, id: number): Promise<boolean>
+  /** Ends when the calls before it have. Called once. */
   close(): Promise<void>
 }
 
@@ -38,6 +40,7 @@ export async function openBarrierIds(log: EventLog, schemaId: number): Promise<B
   let next = Math.max(await startOffset(), (await endOffset()) - TAIL_RECORDS)
   let reader: LogReader | null = null
   let queue: Promise<unknown> = Promise.resolve()
+  let closed = false
 
   async function startOffset(): Promise<number> {
     return (await log.startOffsets(BARRIERS_TOPIC))[PARTITION]!
@@ -78,6 +81,9 @@ export async function openBarrierIds(log: EventLog, schemaId: number): Promise<B
   }
 
   function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    // A closed reader has no records and does not wait: who then waits for one to be read back would never end.
+    if (closed)
+      return Promise.reject(new OperatingError('OVERLOADED', 'This process is stopping and puts no more barriers.'))
     const turn = queue.then(work)
     queue = turn.catch(() => {})
     return turn
@@ -102,6 +108,10 @@ export async function openBarrierIds(log: EventLog, schemaId: number): Promise<B
         await readUntil(await endOffset())
         return lastOf.get(stream) === id
       }),
-    close: () => inTurn(async () => reader?.close()),
+    close() {
+      const turn = inTurn(async () => reader?.close())
+      closed = true
+      return turn
+    },
   }
 }
