@@ -10,7 +10,7 @@ import type { Config } from '#io/config.ts'
 import { OperatingError } from '#io/errors.ts'
 import { lockDirectory } from '#io/process-lock.ts'
 import { shownAddresses } from '#io/registry-http.ts'
-import { type Service, startKafka, startRedis } from '../infra/local/launcher.ts'
+import { isAlive, type Service, startKafka, startRedis } from '../infra/local/launcher.ts'
 import { type Child, superviseChild } from './distributed-child.ts'
 import { requireOwnKey } from './parts.ts'
 import { makeDataDir, type Running, runProcess, TERMINAL_SETTINGS } from './runtime.ts'
@@ -64,15 +64,6 @@ async function keepAlive<T extends Service>(
       await watching
       await service.stop()
     },
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
   }
 }
 

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { kafkaMissing, startRedis } from './launcher.ts'
+import { isAlive, kafkaMissing, redisMissing, startRedis } from './launcher.ts'
 
 let directory: string
 const path = process.env['PATH']
@@ -24,25 +24,14 @@ it('names the Debian package of what is missing', async () => {
   )
 })
 
-const hasRedis = await new Promise<boolean>((resolve) => {
-  const probe = spawn('redis-server', ['--version'], { stdio: 'ignore' })
-  probe.once('error', () => resolve(false))
-  probe.once('exit', () => resolve(true))
-})
+const missing = await redisMissing()
 
-it.skipIf(!hasRedis)('starts Redis again on the same address, and ends it with its owner', async () => {
+it.skipIf(missing !== null)('starts Redis again on the same address, and ends it with its owner', async () => {
   const owner = spawn('sleep', ['60'])
   const first = await startRedis({ directory })
   await first.stop()
   const second = await startRedis({ directory, ownerPid: owner.pid! })
   expect(second.url).toBe(first.url)
   owner.kill('SIGKILL')
-  const isAlive = (): boolean => {
-    try {
-      return process.kill(second.pid, 0)
-    } catch {
-      return false
-    }
-  }
-  await expect.poll(isAlive, { timeout: 60_000 }).toBe(false)
+  await expect.poll(() => isAlive(second.pid), { timeout: 60_000 }).toBe(false)
 })

@@ -194,6 +194,28 @@ export async function kafkaMissing(): Promise<string | null> {
   }
 }
 
+/** Why Redis cannot be run here, in one sentence; null when it can. */
+export async function redisMissing(): Promise<string | null> {
+  try {
+    await redisVersion()
+    return null
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
+const redisVersion = () => run('redis-server', ['--version'], 'redis-server')
+
+/** True while a process of this number runs. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** The jar of Kafka's command-line tools, which the server does without; fetched once. @throws Error as `kafkaJars` */
 const kafkaTools = (): Promise<string> =>
   fetched(`tools-${KAFKA_VERSION}`, ['dependency:copy', `-Dartifact=org.apache.kafka:kafka-tools:${KAFKA_VERSION}`])
@@ -274,7 +296,7 @@ export async function startKafka(options: ServiceOptions): Promise<Service & { r
  */
 export async function startRedis(options: ServiceOptions): Promise<Service & { readonly url: string }> {
   const { directory } = options
-  await run('redis-server', ['--version'], 'redis-server')
+  await redisVersion()
   mkdirSync(directory, { recursive: true })
   const portPath = join(directory, 'port')
   const port = options.port ?? (existsSync(portPath) ? Number(readFileSync(portPath, 'utf8')) : await freePort())

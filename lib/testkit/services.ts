@@ -5,7 +5,7 @@
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { kafkaMissing, startKafka } from '../../infra/local/launcher.ts'
+import { kafkaMissing, redisMissing, startKafka } from '../../infra/local/launcher.ts'
 
 /** A broker to test against, or why there is none. */
 export type KafkaForTests =
@@ -24,4 +24,11 @@ export async function kafkaForTests(): Promise<KafkaForTests> {
   const directory = mkdtempSync(join(tmpdir(), 'tidemark-test-kafka-'))
   const { brokers } = await startKafka({ directory, temporary: true })
   return { brokers, skip: null }
+}
+
+/** Why one process per service cannot run here, in one sentence that is printed too; null when it can. `what`: the tests' subject. */
+export async function distributedMissing(what: string): Promise<string | null> {
+  const missing = (await kafkaMissing()) ?? (await redisMissing())
+  if (missing !== null) process.stderr.write(`skipped, ${what}: ${missing}\n`)
+  return missing
 }

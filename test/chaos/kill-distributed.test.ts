@@ -4,18 +4,15 @@
  * drawn by SEED; after each, merged answers, drift and verify are judged. KILLS=name:n,… runs only those failpoints.
  */
 
-import { spawnSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Failpoint } from '#io/failpoints.ts'
 import { random, SEED } from '#testkit/runs.ts'
-import { kafkaMissing } from '../../infra/local/launcher.ts'
+import { distributedMissing } from '#testkit/services.ts'
 import { SERVICE_NAMES, ServicesRun, serviceOf, type Victim } from './services-run.ts'
 import { workRound } from './shift.ts'
 
-const missing =
-  (await kafkaMissing()) ?? (spawnSync('redis-server', ['--version']).status === 0 ? null : 'redis-server is missing')
-if (missing !== null) process.stderr.write(`skipped, kills of the distributed platform: ${missing}\n`)
+const missing = await distributedMissing('kills of the distributed platform')
 
 const KILLS: readonly { name: Failpoint; occurrence: number }[] = [
   { name: 'ingest.before-append', occurrence: 2 },

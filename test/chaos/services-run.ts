@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import type { Failpoint } from '#io/failpoints.ts'
 import { PlatformProcess } from '#testkit/platform-process.ts'
 import { random } from '#testkit/runs.ts'
-import { freePort, type Service, startKafka, startRedis } from '../../infra/local/launcher.ts'
+import { freePort, isAlive, type Service, startKafka, startRedis } from '../../infra/local/launcher.ts'
 import { type Kill, killText } from './kill-run.ts'
 import { PARCELS, Scanner } from './parcels.ts'
 import { complaintsOf, Shift, workRound } from './shift.ts'
@@ -174,14 +174,5 @@ export class ServicesRun {
     await Promise.all([...this.#running.values()].map(({ process }) => process.kill()))
     await Promise.all([this.#kafka?.stop(), this.#redis?.stop()])
     await rm(this.directory, { recursive: true, force: true })
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
   }
 }

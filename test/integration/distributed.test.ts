@@ -4,7 +4,6 @@
  * future and unreadable ones; builds, kills of every process, a stop and a second start. Each test goes on from the one before.
  */
 
-import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -14,29 +13,19 @@ import kafkajs from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { PlatformProcess } from '#testkit/platform-process.ts'
 import { random, SEED } from '#testkit/runs.ts'
-import { kafkaMissing } from '../../infra/local/launcher.ts'
+import { distributedMissing } from '#testkit/services.ts'
+import { isAlive } from '../../infra/local/launcher.ts'
 import { FUTURE_MS, PARCELS, type Scan, Scanner } from '../chaos/parcels.ts'
 import { complaintsOf, Shift, until } from '../chaos/shift.ts'
 import { readLetters } from './letters.ts'
 
 const SERVICES = ['registry', 'ingest', 'speed', 'archive', 'batch', 'serve']
-const missing =
-  (await kafkaMissing()) ?? (spawnSync('redis-server', ['--version']).status === 0 ? null : 'redis-server is missing')
-if (missing !== null) process.stderr.write(`skipped, the distributed platform: ${missing}\n`)
+const missing = await distributedMissing('the distributed platform')
 
 /** Address and pid of each part, from the table that the platform prints. */
 function partsOf(output: string): Map<string, { address: string; pid: number }> {
   const rows = [...output.matchAll(/^ {2}(\w+) +(\S+) +pid (\d+)$/gm)]
   return new Map(rows.map(([, name = '', address = '', pid]) => [name, { address, pid: Number(pid) }]))
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
 }
 
 /** The sum of a machine series. */

@@ -4,7 +4,6 @@
  * its partition go on, exact.
  * Method: `npm run start:distributed`, stopped and started again with changed definitions; stock Kafka clients; plain computation.
  */
-import { spawnSync } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,7 +15,8 @@ import { frame } from '#format/confluent.ts'
 import type { DriftReport } from '#schemas/drift.ts'
 import { PlatformProcess } from '#testkit/platform-process.ts'
 import { random, SEED } from '#testkit/runs.ts'
-import { kafkaMissing, startKafka } from '../../infra/local/launcher.ts'
+import { distributedMissing } from '#testkit/services.ts'
+import { startKafka } from '../../infra/local/launcher.ts'
 import { until } from '../chaos/shift.ts'
 import {
   bytesOf,
@@ -32,9 +32,7 @@ import {
 } from '../embedded/evolution.ts'
 import { readLetters } from './letters.ts'
 
-const missing =
-  (await kafkaMissing()) ?? (spawnSync('redis-server', ['--version']).status === 0 ? null : 'redis-server is missing')
-if (missing !== null) process.stderr.write(`skipped, evolution on Kafka: ${missing}\n`)
+const missing = await distributedMissing('evolution on Kafka')
 
 const SUBJECT = 'events.orders-value'
 const METRICS = ['sales', 'steady', 'channels']

@@ -3,7 +3,7 @@
  * Method: the conformance suite of the port; a worker process that is killed with SIGKILL in the middle of a job; pause and
  * cancel asked from a queue that does not run the job. Skipped, and counted, where there is no redis-server.
  */
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -12,10 +12,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock } from '#io/clock.ts'
 import { openRedisJobs } from '#io/jobs.ts'
 import { jobsConformance, untilState } from '#testkit/jobs-conformance.ts'
-import { startRedis } from '../../infra/local/launcher.ts'
+import { redisMissing, startRedis } from '../../infra/local/launcher.ts'
 
-const present = spawnSync('redis-server', ['--version']).status === 0
-if (!present) process.stdout.write('skipped: redis-server is not installed\n')
+const missing = await redisMissing()
+if (missing !== null) process.stderr.write(`skipped, jobs on Redis: ${missing}\n`)
 
 /** Starts a Redis of its own; `stop` removes its folder. */
 async function redis(): Promise<{ url: string; stop(): Promise<void> }> {
@@ -30,7 +30,7 @@ async function redis(): Promise<{ url: string; stop(): Promise<void> }> {
   }
 }
 
-describe.skipIf(!present)('with redis-server', () => {
+describe.skipIf(missing !== null)('with redis-server', () => {
   jobsConformance('Redis', async () => {
     const server = await redis()
     return { open: (options) => openRedisJobs({ url: server.url, ...options }), destroy: () => server.stop() }

@@ -2,7 +2,6 @@
  * Goal: the distributed platform on another registry: all services use it with their key, none of ours runs, and events flow.
  * Method: `npm run start:distributed` beside a registry with keys on a log of its own.
  */
-import { spawnSync } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,13 +11,11 @@ import { sha256Of } from '#io/registry-keys.ts'
 import { until } from '#testkit/embedded.ts'
 import { createMemoryLog } from '#testkit/log-memory.ts'
 import { PlatformProcess } from '#testkit/platform-process.ts'
-import { kafkaMissing } from '../../infra/local/launcher.ts'
+import { distributedMissing } from '#testkit/services.ts'
 import { type RunningRegistry, startRegistry } from '../../services/registry/start.ts'
 import { reading } from '../embedded/readings.ts'
 
-const missing =
-  (await kafkaMissing()) ?? (spawnSync('redis-server', ['--version']).status === 0 ? null : 'redis-server is missing')
-if (missing !== null) process.stderr.write(`skipped, the distributed platform on another registry: ${missing}\n`)
+const missing = await distributedMissing('the distributed platform on another registry')
 const SECRET = 'a-secret-of-the-services'
 
 describe.skipIf(missing !== null)('one process per service, on another registry', () => {
