@@ -135,9 +135,12 @@ export function requireOwnKey({ registryUrl, registryKeys, registryAuth }: Confi
   throw new OperatingError('CONFIG_INVALID', message, {}, { hint })
 }
 
+/** Without its schemas no process starts, and on a slow machine the registry is busy with starting, too. */
+const REGISTER_MS = 30_000
+
 /** A client of the registry. */
 export const registryAt = ({ clientUrl }: RegistryPlace): Registry =>
-  createRegistryClient({ url: clientUrl, timeoutMs: 5_000 })
+  createRegistryClient({ url: clientUrl, timeoutMs: 5_000, registerMs: REGISTER_MS })
 
 /** Opens the lake folder. */
 export const openLake = (config: Config): Promise<Lake> => openLakeFolder(config.lake)

@@ -36,10 +36,10 @@ export interface RegistryHttp {
   /** The addresses, without user and password. */
   readonly address: string
   /**
-   * `path` is encoded and begins with `/`.
+   * `path` is encoded and begins with `/`. `forMs`: of this call, in place of `timeoutMs`.
    * @throws OperatingError REGISTRY_UNREACHABLE when no instance gives an answer, or refuses the key
    */
-  request(method: 'GET' | 'POST', path: string, body?: unknown): Promise<RegistryAnswer>
+  request(method: 'GET' | 'POST', path: string, body?: unknown, forMs?: number): Promise<RegistryAnswer>
 }
 
 /** Times that each instance is asked in one call. */
@@ -115,9 +115,9 @@ export function connectRegistry(options: RegistryHttpOptions): RegistryHttp {
 
   return {
     address: instances.map(({ base }) => base).join(','),
-    async request(method, path, body) {
+    async request(method, path, body, forMs = timeoutMs) {
       const begun = monotonic()
-      const leftMs = (): number => timeoutMs - (monotonic() - begun)
+      const leftMs = (): number => forMs - (monotonic() - begun)
       const first = preferred
       for (let attempts = 0, waitMs = 0; ; ) {
         const index = (first + attempts) % instances.length

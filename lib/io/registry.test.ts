@@ -9,13 +9,17 @@ import { shownAddresses, withAuth } from './registry-http.ts'
 type Reply = { status: number; body: unknown; headers?: Record<string, string> } | Error
 
 /** A client whose requests are answered in order; the last reply repeats. Waiting moves its clock. */
-function client(replies: readonly Reply[], { url = 'http://user:p%40ss@registry.test/base/', timeoutMs = 5_000 } = {}) {
+function client(
+  replies: readonly Reply[],
+  { url = 'http://user:p%40ss@registry.test/base/', timeoutMs = 5_000, registerMs = timeoutMs } = {},
+) {
   const asked: { url: string; init: RequestInit }[] = []
   const waits: number[] = []
   let now = 0
   const registry = createRegistryClient({
     url,
     timeoutMs,
+    registerMs,
     monotonic: () => now,
     sleep: async (ms) => {
       waits.push(ms)
@@ -113,6 +117,16 @@ describe('createRegistryClient', () => {
     const short = client([away], { timeoutMs: 150 })
     await expect(short.registry.schemaById(7)).rejects.toMatchObject({ code: 'REGISTRY_UNREACHABLE' })
     expect(short.waits).toEqual([100])
+  })
+
+  it('[R6] gives a registration its own time: without it nothing starts', async () => {
+    const busy = { ...away, headers: { 'retry-after': '20' } }
+    const { registry, waits } = client([busy, { status: 200, body: { id: 3 } }], { registerMs: 30_000 })
+    expect(await registry.register('s', '"int"')).toBe(3)
+    expect(waits).toEqual([20_000])
+    await expect(client([busy], { registerMs: 30_000 }).registry.schemaById(7)).rejects.toMatchObject({
+      code: 'REGISTRY_UNREACHABLE',
+    })
   })
 
   it('[R6] goes to the next instance at once, stays there, and gives each only its own credentials', async () => {

@@ -33,9 +33,12 @@ interface Reference {
   readonly version: number
 }
 
-/** A client; holds no connection of its own. @throws OperatingError CONFIG_INVALID when the address is none */
-export function createRegistryClient(options: RegistryHttpOptions): Registry {
-  const { monotonic = () => performance.now() } = options
+/**
+ * A client; holds no connection of its own. `registerMs`: of one registration, default `timeoutMs`.
+ * @throws OperatingError CONFIG_INVALID when the address is none
+ */
+export function createRegistryClient(options: RegistryHttpOptions & { readonly registerMs?: number }): Registry {
+  const { monotonic = () => performance.now(), registerMs = options.timeoutMs } = options
   const http = connectRegistry(options)
   const schemas = new Map<number, string>()
   /** Id → when the registry said that it does not know it. */
@@ -85,7 +88,7 @@ export function createRegistryClient(options: RegistryHttpOptions): Registry {
   return {
     async register(subject, schema) {
       const path = `/subjects/${encodeURIComponent(subject)}/versions`
-      const answer = await http.request('POST', path, { schema })
+      const answer = await http.request('POST', path, { schema }, registerMs)
       const { id } = answer.body as { id?: unknown }
       if (answer.status === 200 && Number.isSafeInteger(id)) return id as number
       const said = messageOf(answer.body)
