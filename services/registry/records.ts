@@ -286,7 +286,8 @@ export const encodeClearing = (subject: string | null): RecordInput => ({
 })
 
 const CONFIG_VALUE = (
-  'subject alias normalize validateFields compatibilityLevel compatibilityPolicy compatibilityGroup ' +
+  'subject alias normalize validateFields validateNewSchemas validateRules ' +
+  'compatibilityLevel compatibilityPolicy compatibilityGroup ' +
   'defaultMetadata overrideMetadata defaultRuleSet overrideRuleSet'
 ).split(' ')
 

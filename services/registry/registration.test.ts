@@ -204,6 +204,24 @@ describe('registration', () => {
     expect(await second.register('t', 'string')).toMatchObject(ok({ id: 3 }))
   })
 
+  it('[R1] [R3] what another registry wrote with rules and empty metadata is the same schema when it comes from a client', async () => {
+    const log = memoryLog()
+    const rule = { name: 'check', type: 'CEL', expr: 'true' }
+    const written = { name: 'check', kind: 'TRANSFORM', mode: 'WRITEREAD', type: 'CEL', expr: 'true', disabled: false }
+    const value = {
+      ...{ subject: 's', version: 1, id: 42, metadata: {}, ruleSet: { domainRules: [written] } },
+      ...{ schema: JSON.stringify(A), deleted: false },
+    }
+    await appendForeign(log, [[{ keytype: 'SCHEMA', subject: 's', version: 1, magic: 1 }, value]])
+    const { register } = await serve(log)
+    const more = { metadata: {}, ruleSet: { domainRules: [rule] } }
+    expect(await register('s', A, more)).toMatchObject(ok({ id: 42, version: 1 }))
+    expect(await register('t', A, more)).toMatchObject(ok({ id: 42, version: 1 }))
+    const [, own] = (await recordsOf(log)).find(([key]) => key.includes('"subject":"t"'))!
+    expect(JSON.parse(own!)).toEqual({ ...value, subject: 't' })
+    expect(own).toBe(JSON.stringify({ ...value, subject: 't' }))
+  })
+
   it("[R1] bodies have Confluent's properties in Confluent's order", async () => {
     const { ask, register } = await serve()
     const more = {
