@@ -9,10 +9,8 @@ import { shownAddresses, withAuth } from './registry-http.ts'
 type Reply = { status: number; body: unknown; headers?: Record<string, string> } | Error
 
 /** A client whose requests are answered in order; the last reply repeats. Waiting moves its clock. */
-function client(
-  replies: readonly Reply[],
-  { url = 'http://user:p%40ss@registry.test/base/', timeoutMs = 5_000, registerMs = timeoutMs } = {},
-) {
+function client(replies: readonly Reply[], options: { url?: string; timeoutMs?: number; registerMs?: number } = {}) {
+  const { url = 'http://user:p%40ss@registry.test/base/', timeoutMs = 5_000, registerMs = timeoutMs } = options
   const asked: { url: string; init: RequestInit }[] = []
   const waits: number[] = []
   let now = 0
