@@ -97,29 +97,32 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
     return new Tail({ log, clock, topic, signal, onRecord, onTrouble, ...from })
   }
 
-  async function refreshViews(one: Followed): Promise<void> {
+  /** Looks for a new view; what is wrong with the views now, null when nothing is. `known`: what was said of it already. */
+  async function viewsTrouble(served: ServedMetric, known: string | null): Promise<string | null> {
     try {
-      await one.served.refreshViews()
-      one.trouble = null
-      if (one.served.store.needsHistory && one.sealed.caughtUp) one.sealed.rewind()
+      await served.refreshViews()
+      return null
     } catch (thrown) {
       const error = classify(thrown)
-      if (one.trouble !== error.message)
-        logger.error({ err: error, metric: one.served.definition.name }, 'a view cannot be read')
-      one.trouble = error.message
+      if (known !== error.message) logger.error({ err: error, metric: served.definition.name }, 'a view cannot be read')
+      return error.message
     }
+  }
+
+  async function refreshViews(one: Followed): Promise<void> {
+    one.trouble = await viewsTrouble(one.served, one.trouble)
+    if (one.trouble === null && one.served.store.needsHistory && one.sealed.caughtUp) one.sealed.rewind()
   }
 
   for (const definition of definitions.metrics) {
     const partitions =
       (await log.describeTopic(eventsTopic(definition.stream.name)))?.partitions ?? definition.stream.partitions
     const served = new ServedMetric(definition, { lake: deps.lake, load, partitions })
-    const one: Followed = { served, sealed: null as never, live: null, liveFrom: new Map(), trouble: null }
-    await refreshViews(one)
-    followed.set(
-      definition.name,
-      Object.assign(one, { sealed: tailOf(served, sealedTopic(definition.name), one.liveFrom) }),
-    )
+    const liveFrom = new Map<number, number>()
+    // The view first: the tail then leaves out the tables that it covers.
+    const trouble = await viewsTrouble(served, null)
+    const sealed = tailOf(served, sealedTopic(definition.name), liveFrom)
+    followed.set(definition.name, { served, sealed, live: null, liveFrom, trouble })
   }
 
   const viewsLoop = (async () => {
