@@ -23,6 +23,7 @@ import {
   type SmallRecord,
   smallMetric,
 } from '#testkit/partials.ts'
+import { readEvents } from '#testkit/server-sent.ts'
 import { describeMetric } from './describe.ts'
 import { serveRoutes } from './routes.ts'
 import { answerSchema, metricSchema } from './schemas.ts'
@@ -371,8 +372,8 @@ describe('serve', () => {
   it('[Q6] live push sends a snapshot, then each change once, and resumes from an id', async () => {
     const url = await listenOrExplain(app, { host: '127.0.0.1', port: 0 })
     const first = await readEvents(`${url}/v1/metrics/small/live?measures=n`, {}, 2)
-    expect(first.events[0]).toMatchObject({ event: 'snapshot', data: { rows: [{ revision: 1 }, {}, {}, {}, {}] } })
-    expect(first.events[1]).toMatchObject({ event: 'envelope', data: { cut: 2 } })
+    expect(first[0]).toMatchObject({ event: 'snapshot', data: { rows: [{ revision: 1 }, {}, {}, {}, {}] } })
+    expect(first[1]).toMatchObject({ event: 'envelope', data: { cut: 2 } })
     const [published] = publishedBy(1, [...LOGS[1]!, e(61, 'a', 1)], {
       flushes: new Set([6]),
       full: new Set([6]),
@@ -380,13 +381,9 @@ describe('serve', () => {
     }).slice(-1)
     await log.append('live.small', 1, partialBatch(published!))
     await serve.refresh()
-    const resumed = await readEvents(
-      `${url}/v1/metrics/small/live?measures=n`,
-      { 'last-event-id': first.events[1]!.id },
-      2,
-    )
-    expect(resumed.events.map(({ event }) => event)).toEqual(['upsert', 'envelope'])
-    expect(resumed.events[0]!.data).toMatchObject({
+    const resumed = await readEvents(`${url}/v1/metrics/small/live?measures=n`, { 'last-event-id': first[1]!.id }, 2)
+    expect(resumed.map(({ event }) => event)).toEqual(['upsert', 'envelope'])
+    expect(resumed[0]!.data).toMatchObject({
       from: '1970-01-01T01:01:00.000Z',
       values: { n: 3 },
       finality: 'closed',
@@ -408,32 +405,3 @@ describe('serve', () => {
     expect((await query('?layer=batch')).status).toBe(200)
   })
 })
-
-/** Reads `count` server-sent events, then hangs up. */
-async function readEvents(url: string, headers: Record<string, string>, count: number) {
-  const stop = new AbortController()
-  const response = await fetch(url, { headers, signal: stop.signal })
-  const events: { event: string; id: string; data: Record<string, unknown> }[] = []
-  let text = ''
-  for await (const chunk of response.body!) {
-    text += new TextDecoder().decode(chunk)
-    for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
-      const fields = Object.fromEntries(
-        text
-          .slice(0, end)
-          .split('\n')
-          .map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)]),
-      )
-      text = text.slice(end + 2)
-      if (fields['data'] !== undefined)
-        events.push({
-          event: fields['event']!,
-          id: fields['id'] ?? '',
-          data: JSON.parse(fields['data']) as Record<string, unknown>,
-        })
-    }
-    if (events.length >= count) break
-  }
-  stop.abort()
-  return { events }
-}
