@@ -31,6 +31,8 @@ beforeAll(async () => {
         .end(JSON.stringify(body))
     })
   })
+  // A test that stood still must not find the connection ended under its next request.
+  server.keepAliveTimeout = 600_000
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 })

@@ -187,6 +187,8 @@ describe('a server that misbehaves', () => {
     const server = createServer((request, response) => {
       handlers[Math.min(requests++, handlers.length - 1)]!(request, response)
     }).listen(0, '127.0.0.1')
+    // A test that stood still must not find the connection ended under its next request.
+    server.keepAliveTimeout = 600_000
     await once(server, 'listening')
     close.push(() => {
       server.closeAllConnections()

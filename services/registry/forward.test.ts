@@ -75,6 +75,8 @@ async function writer(answer: Parameters<typeof createServer>[1]) {
       answer!(request, response)
     })
   })
+  // A test that stood still must not find the connection ended under its next request.
+  server.keepAliveTimeout = 600_000
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   closers.push(async () => {
     server.closeAllConnections()
