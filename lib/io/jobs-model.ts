@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto'
 import { type Job, UnrecoverableError } from 'bullmq'
 import type { InstantMs } from '#core/time.ts'
-import type { OperatingError } from './errors.ts'
+import { OperatingError } from './errors.ts'
 import type { JobState, JobType, JobView } from './ports.ts'
 
 /** What was asked of a job; kept in its data. */
@@ -107,4 +107,14 @@ export function canonical(value: unknown): string {
       ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
       : inner,
   )
+}
+
+/** PostgreSQL's disk_full: the embedded queue shares its disk with everything else, and Redis has nothing to do with it. */
+const DISK_FULL = '53100'
+
+/** An error of the queue's backend as ours. */
+export function queueFailed(error: unknown): OperatingError {
+  const isFull = (error as { code?: unknown } | null)?.code === DISK_FULL
+  const message = error instanceof Error ? error.message : String(error)
+  return new OperatingError(isFull ? 'LAKE_DISK_FULL' : 'QUEUE_UNREACHABLE', message, {}, { cause: error })
 }

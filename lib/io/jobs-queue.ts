@@ -14,7 +14,16 @@
 import type { BackendClasses, IQueueBackend } from 'bullmq'
 import { nextRun } from './cron.ts'
 import { OperatingError } from './errors.ts'
-import { type Control, canonical, failureOf, jobIdOf, type Payload, type Stored, viewOf } from './jobs-model.ts'
+import {
+  type Control,
+  canonical,
+  failureOf,
+  jobIdOf,
+  type Payload,
+  queueFailed,
+  type Stored,
+  viewOf,
+} from './jobs-model.ts'
 import { promote, RunningJobs } from './jobs-running.ts'
 import type { Clock, JobHandler, JobQueue, JobState, JobType, JobView } from './ports.ts'
 
@@ -286,5 +295,3 @@ const repeatStrategy = (after: number, options: { pattern?: string; tz?: string 
 const unknownJob = (id: string) => new OperatingError('JOB_UNKNOWN', `there is no job ${id}`, { job: id })
 const wrongState = (id: string, operation: string, state: JobState) =>
   new OperatingError('JOB_STATE', `cannot ${operation} job ${id}: it is ${state}`, { job: id, operation, state })
-const queueFailed = (error: unknown) =>
-  new OperatingError('QUEUE_UNREACHABLE', error instanceof Error ? error.message : String(error), {}, { cause: error })

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest'
 import { jobsConformance } from '#testkit/jobs-conformance.ts'
 import { systemClock } from './clock.ts'
 import { openEmbeddedJobs, openRedisJobs } from './jobs.ts'
+import { queueFailed } from './jobs-model.ts'
 
 const makeDirectory = () => mkdtemp(join(tmpdir(), 'tidemark-jobs-'))
 
@@ -23,6 +24,12 @@ test('a second opening of the same folder is refused, and possible again after c
   await first.close()
   await (await openEmbeddedJobs({ directory, clock: systemClock })).close()
   await rm(directory, { recursive: true, force: true })
+})
+
+test('a full disk under the embedded queue is told as that', () => {
+  const full = Object.assign(new Error('could not extend file: No space left on device'), { code: '53100' })
+  expect(queueFailed(full)).toMatchObject({ code: 'LAKE_DISK_FULL', message: full.message, retry: 'later' })
+  expect(queueFailed(new Error('gone'))).toMatchObject({ code: 'QUEUE_UNREACHABLE' })
 })
 
 test('a Redis that is not there is QUEUE_UNREACHABLE', async () => {

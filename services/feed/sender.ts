@@ -56,14 +56,15 @@ export async function openSender(deps: FeedDeps, stream: StreamDefinition, signa
   let onTheWay: Promise<void> = Promise.resolve()
 
   async function append(partition: number, batch: Uint8Array): Promise<void> {
-    for (;;) {
+    for (let attempt = 0; ; attempt++) {
       try {
         await log.append(topic, partition, batch.slice())
         return
       } catch (error) {
         const known = classify(error)
         if (known.retry === 'never' || signal?.aborted === true) throw known
-        logger?.warn({ topic, partition, code: known.code }, 'the feed sends again')
+        if (attempt === 0)
+          logger?.warn({ topic, partition, code: known.code }, 'the feed sends again until the log takes it')
         await clock.sleep(RETRY_MS, signal)
       }
     }
