@@ -1,6 +1,6 @@
 /** The source files that the tidy suite looks at, with their imports. Reads the tree as git sees it: nothing generated, nothing ignored. */
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 
 /** One TypeScript file of the repository. Paths are relative, `/`-separated. */
 export interface SourceFile {
@@ -34,4 +34,10 @@ export function sourceFiles(): SourceFile[] {
         return [] // Deleted in the working tree.
       }
     })
+}
+
+/** Tracked files of more than `bytesMax` bytes, of any kind. */
+export function largeFiles(bytesMax: number): string[] {
+  const listed = execFileSync('git', ['ls-files'], { encoding: 'utf8' }).split('\n')
+  return listed.filter((path) => path !== '' && (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > bytesMax)
 }

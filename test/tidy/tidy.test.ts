@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { ERRORS } from '#io/errors.ts'
 import { referencePages } from '../../infra/docs/generate.ts'
 import { bannedBreaches, docBreaches, importBreaches, sizeQuestions } from './rules.ts'
-import { importsOf, sourceFiles } from './source.ts'
+import { importsOf, largeFiles, sourceFiles } from './source.ts'
 
 const files = sourceFiles()
 const planted = (path: string, text: string) => ({ path, text, imports: importsOf(text) })
@@ -33,6 +33,11 @@ test('every export says what it is', () => {
 
 test('files stay small (a question, not a failure)', () => {
   for (const question of files.flatMap(sizeQuestions)) process.stdout.write(`${question}\n`)
+})
+
+test('no file is big: what a run leaves behind does not belong here', () => {
+  expect(largeFiles(200_000)).toContain('package-lock.json')
+  expect(largeFiles(1_000_000)).toEqual([])
 })
 
 test('generated pages are fresh: node infra/docs/generate.ts', () => {
