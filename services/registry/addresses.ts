@@ -6,7 +6,7 @@
  * Source: Confluent's ContextFilter, AliasFilter, and the …UsingContexts of AbstractSchemaRegistry.
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { flag } from './asked.ts'
+import { flag, numberOfVersion } from './asked.ts'
 import { normalizeSubject, qualify, relatedSubject } from './naming.ts'
 import { contextOf, DEFAULT_CONTEXT } from './records.ts'
 import type { SchemaTable } from './table.ts'
@@ -89,11 +89,21 @@ export function searchContexts(
     const params = request.params as Record<string, string>
     const { method, routeOptions } = request
     if (SEARCHED.has(`${method === 'HEAD' ? 'GET' : method} ${routeOptions.url}`)) {
-      const [subject, deleted] = [params['subject']!, flag(request, 'deleted')]
-      params['subject'] = inItsContext(table, subject, (name) => table.has(name, deleted) && mayRead(request, name))
+      const holds = holdsWhatIsAsked(request, table)
+      params['subject'] = inItsContext(table, params['subject']!, (name) => holds(name) && mayRead(request, name))
     }
     done()
   })
+}
+
+/** Whether a subject has the version that is asked for, or any when none is. */
+function holdsWhatIsAsked(request: FastifyRequest, table: SchemaTable): (subject: string) => boolean {
+  const { version } = request.params as Record<string, string>
+  const deleted = flag(request, 'deleted') || request.routeOptions.url!.endsWith('/referencedby')
+  if (version === undefined) return (subject) => table.has(subject, deleted)
+  const number = numberOfVersion(version)
+  if (number === null) return () => false
+  return (subject) => (deleted ? table.find(subject, number) : table.findLive(subject, number)) !== null
 }
 
 /** The subject of that name in the first context that holds it; itself when none does, or when it names its context. */

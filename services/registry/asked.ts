@@ -53,13 +53,19 @@ export function idOf(request: FastifyRequest): number {
   return id
 }
 
-/** The version in the path; -1 is the latest. @throws RegistryRefusal 42202 */
-export function versionOf(request: FastifyRequest): number {
-  const word = part(request, 'version')
+/** The number of a version as a path writes it; -1 is the latest, null is none. */
+export function numberOfVersion(word: string): number | null {
   const trimmed = word.trim()
   if (trimmed.toLowerCase() === 'latest') return -1
   const version = integer(trimmed)
-  if (version === null || version === 0 || version < -1) throw refusals.invalidVersion(word)
+  return version === 0 || (version ?? 0) < -1 ? null : version
+}
+
+/** The version in the path; -1 is the latest. @throws RegistryRefusal 42202 */
+export function versionOf(request: FastifyRequest): number {
+  const word = part(request, 'version')
+  const version = numberOfVersion(word)
+  if (version === null) throw refusals.invalidVersion(word)
   return version
 }
 

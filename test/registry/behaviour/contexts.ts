@@ -81,6 +81,10 @@ export const contexts: readonly Scenario[] = [
       // As soon as the default context holds it, it is that one.
       register(plain, n.rec('S', ['a', 'int']), ok({ id: id('plain') })),
       version(plain, 1, ok({ subject: plain, id: id('plain') })),
+      // A version that it does not have is still looked for.
+      register(other, n.rec('R', ['a', 'int'], ['b', 'int', 0]), ok({ id: 2, version: 2 })),
+      version(plain, 2, ok({ subject: other, version: 2 })),
+      version(plain, 3, refused(40402, 'Version 3 not found.')),
     ]
   }),
   globalScenario('[R1] settings of :.__GLOBAL: hold where nothing nearer is set', (n) => {
