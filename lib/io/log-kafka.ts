@@ -33,6 +33,8 @@ const TOPIC_BATCH_BYTES = 8 * 1024 * 1024
 const SEGMENT_MS_MIN = 60_000
 const SEGMENT_MS_MAX = 7 * 86_400_000
 const ADMIN_TIMEOUT_MS = 15_000
+/** Without its topics no process starts; a broker that has just come up on a slow machine takes its time. */
+const CREATE_TIMEOUT_MS = 60_000
 const SETTLE_TRIES = 50
 const SETTLE_WAIT_MS = 20
 /** Fewer replicas where the cluster has fewer brokers. */
@@ -131,7 +133,7 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<EventLog> 
 
   return {
     async createTopics(specs) {
-      if (specs.length > 0) await link.persist('create topics', ADMIN_TIMEOUT_MS, () => settleTopics(specs))
+      if (specs.length > 0) await link.persist('create topics', CREATE_TIMEOUT_MS, () => settleTopics(specs))
     },
     async describeTopic(topic) {
       const found = await leaders(topic)
