@@ -10,7 +10,7 @@
  */
 import { ACCEPTED } from './admission.ts'
 import { CHUNK_ROWS, type Column, type ColumnChunk, type MetricColumns } from './columns.ts'
-import { createDictionary } from './dictionary.ts'
+import { dictionaryOf } from './dictionary.ts'
 import { createGroups } from './groups.ts'
 import { LIMITS } from './limits.ts'
 import { addExact, type PartialLayout, type PartialRows, type PartialTable } from './partial.ts'
@@ -164,35 +164,31 @@ export function createEpochTable(options: EpochTableOptions): EpochTable {
     }
   }
 
+  /** Groups of the entries `numbers`, of entries [from, until) when null. */
+  const groupsOf = (numbers: Int32Array | null, from: number, until: number): Int32Array =>
+    numbers === null ? groupOf.subarray(from, until) : gather(groupOf, numbers, new Int32Array(until - from), 1)
   /** Entries `numbers[from, until)` as a table; entries [from, until) themselves, as views, when null. */
-  const tableOf = (numbers: Int32Array | null, from: number, until: number): PartialTable => {
+  const tableOf = (all: Int32Array | null, from: number, until: number): PartialTable => {
     const count = until - from
-    const windows = numbers === null ? windowOf.subarray(from, until) : new Float64Array(count)
-    const out = numbers === null ? cells.subarray(from * width, until * width) : new Float64Array(count * width)
-    const valueIds = new Int32Array(layout.dimensions.length)
-    const dictionaries = groups.interners.map((interner) => createDictionary(interner, count))
-    for (let row = 0; row < count; row++) {
-      const entry = numbers === null ? from + row : numbers[from + row]!
-      if (numbers !== null) {
-        windows[row] = windowOf[entry]!
-        for (let k = 0; k < width; k++) out[row * width + k] = cells[entry * width + k]!
-      }
-      groups.valueIds(groupOf[entry]!, valueIds)
-      for (let d = 0; d < valueIds.length; d++) dictionaries[d]!.put(row, valueIds[d]!)
-    }
+    const numbers = all === null ? null : all.subarray(from, until)
+    const ids = groups.valueIds(groupsOf(numbers, from, until))
     return {
       layout,
       count,
-      windowFrom: windows,
-      cells: out,
-      dimensions: dictionaries.map((dictionary) => dictionary.column()),
+      windowFrom:
+        numbers === null ? windowOf.subarray(from, until) : gather(windowOf, numbers, new Float64Array(count), 1),
+      cells:
+        numbers === null
+          ? cells.subarray(from * width, until * width)
+          : gather(cells, numbers, new Float64Array(count * width), width),
+      dimensions: groups.interners.map((interner, d) => dictionaryOf(interner, ids[d]!)),
     }
   }
   const rowsOf = (numbers: Int32Array | null, count: number): PartialRows => ({
     layout,
     count,
     table: (from, until) => tableOf(numbers, from, until),
-    parts: (bounds) => partsOf(groups, count, (row) => groupOf[numbers === null ? row : numbers[row]!]!, bounds),
+    parts: (bounds) => partsOf(groups, count, () => groupsOf(numbers, 0, count), bounds),
   })
 
   return {
@@ -223,6 +219,15 @@ export function createEpochTable(options: EpochTableOptions): EpochTable {
     },
     all: () => rowsOf(null, entries),
   }
+}
+
+/** Copies the rows `numbers`, each `width` values, one behind the other. */
+function gather<T extends Float64Array | Int32Array>(from: T, numbers: Int32Array, into: T, width: number): T {
+  for (let row = 0, at = 0; row < numbers.length; row++) {
+    const start = numbers[row]! * width
+    for (let k = 0; k < width; k++) into[at++] = from[start + k]!
+  }
+  return into
 }
 
 /** Rows with a non-null argument (all rows for `count(*)`) that pass the filter, per entry. */

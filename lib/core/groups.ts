@@ -23,8 +23,8 @@ export interface Groups {
   intern(dimensions: readonly Column[], count: number): Int32Array
   /** The interner of each dimension, and each group's id in it. */
   readonly interners: readonly Interner[]
-  /** Ids of a group's values, one per dimension, written to `into`. */
-  valueIds(group: number, into: Int32Array): void
+  /** For each dimension the ids of the groups' values in its interner. */
+  valueIds(groupIds: Int32Array): Int32Array[]
 }
 
 /** Creates the groups of a layout's dimensions. */
@@ -35,14 +35,16 @@ export function createGroups(dimensions: readonly DimensionLayout[]): Groups {
   const pairs: PairInterner[] = dimensions.slice(1).map(() => createPairInterner())
   const ids = new Int32Array(CHUNK_ROWS)
   const more = new Int32Array(CHUNK_ROWS)
-  const values = new Int32Array(dimensions.length)
-  const valueIds = (group: number, into: Int32Array): void => {
-    let left = group
+  const valueIds = (groupIds: Int32Array): Int32Array[] => {
+    const out: Int32Array[] = []
+    let left = groupIds
     for (let d = interners.length - 1; d > 0; d--) {
-      into[d] = pairs[d - 1]!.right(left)
-      left = pairs[d - 1]!.left(left)
+      const pair = pairs[d - 1]!
+      out.unshift(left.map((group) => pair.right(group)))
+      left = left.map((group) => pair.left(group))
     }
-    if (interners.length > 0) into[0] = left
+    if (interners.length > 0) out.unshift(left)
+    return out
   }
   return {
     interners,
@@ -56,9 +58,9 @@ export function createGroups(dimensions: readonly DimensionLayout[]): Groups {
       return interners.reduce((sum, { text, size }) => sum + (text === null ? 0 : text.starts[size]!), 0)
     },
     textBytesOf(group) {
-      valueIds(group, values)
+      const ids = valueIds(Int32Array.of(group))
       return interners.reduce((sum, { text }, d) => {
-        const id = values[d]!
+        const id = ids[d]![0]!
         return sum + (text === null ? 0 : text.starts[id + 1]! - text.starts[id]!)
       }, 0)
     },

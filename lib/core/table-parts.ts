@@ -5,11 +5,11 @@
 import type { Groups } from './groups.ts'
 import type { PartBounds } from './partial.ts'
 
-/** Bounds of the parts of `count` rows, the first 0 and the last `count`; a table without rows is one part. `groupAt` gives a row's group. */
+/** Bounds of the parts of `count` rows, the first 0 and the last `count`; a table without rows is one part. `groupIds` gives each row's group when asked. */
 export function partsOf(
   groups: Groups,
   count: number,
-  groupAt: (row: number) => number,
+  groupIds: () => Int32Array,
   { rowBytes, bytesMax }: PartBounds,
 ): number[] {
   const bounds = [0]
@@ -22,13 +22,13 @@ export function partsOf(
   }
   /** Per dimension: the last part, from 1, in which a value was met. */
   const metIn = groups.interners.map(({ size }) => new Int32Array(size))
-  const ids = new Int32Array(groups.interners.length)
-  /** Bytes that the row of `ids` adds to the part. */
-  const addTo = (part: number): number => {
+  const ids = groups.valueIds(groupIds())
+  /** Bytes that the row adds to the part. */
+  const addTo = (part: number, row: number): number => {
     let bytes = rowBytes
     for (let d = 0; d < ids.length; d++) {
       const { text } = groups.interners[d]!
-      const id = ids[d]!
+      const id = ids[d]![row]!
       if (text === null || metIn[d]![id] === part) continue
       metIn[d]![id] = part
       bytes += text.starts[id + 1]! - text.starts[id]!
@@ -37,11 +37,10 @@ export function partsOf(
   }
   let bytes = 0
   for (let row = 0; row < count; row++) {
-    groups.valueIds(groupAt(row), ids)
-    const more = addTo(bounds.length)
+    const more = addTo(bounds.length, row)
     if (bytes > 0 && bytes + more > bytesMax) {
       bounds.push(row)
-      bytes = addTo(bounds.length)
+      bytes = addTo(bounds.length, row)
     } else bytes += more
   }
   bounds.push(count)

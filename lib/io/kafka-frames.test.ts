@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { connectFramed, createFrameReader, frameRequest } from '#io/kafka-frames.ts'
+import { connectFramed, createFrameReader, frameRequest, recycleFrames } from '#io/kafka-frames.ts'
 import { runs } from '#testkit/runs.ts'
 
 function framed(body: Uint8Array): Buffer {
@@ -54,6 +54,29 @@ test('a request carries its header, the head of the body and the tail as it is',
     frameRequest({ apiKey: 1, apiVersion: 11, correlationId: 42, clientId: '' }, { head: Buffer.of(5), tail: null })
       .length,
   ).toBe(15)
+})
+
+test('memory that was given back, and only that, serves a later frame of about its size', () => {
+  const found: Buffer[] = []
+  const read = createFrameReader((frame) => found.push(frame))
+  const next = (size: number, fill: number): Buffer => {
+    read(framed(Buffer.alloc(size, fill)))
+    return found.at(-1)!
+  }
+  const [first, second] = [next(300_000, 1), next(300_000, 2)]
+  recycleFrames([first.subarray(100, 200), first.subarray(200, 300)])
+  recycleFrames([first, Buffer.alloc(300_000)])
+  const [third, fourth, small] = [next(400_000, 3), next(300_000, 4), next(1_000, 5)]
+  expect(third.buffer).toBe(first.buffer)
+  expect(new Set([second, third, fourth, small].map(({ buffer }) => buffer)).size).toBe(4)
+  const bodies = [second, third, fourth].map((frame) => [frame.length - 4, ...new Set(frame.subarray(4))])
+  expect(bodies).toEqual([
+    [300_000, 2],
+    [400_000, 3],
+    [300_000, 4],
+  ])
+  recycleFrames([small])
+  expect(next(1_000, 6).buffer).not.toBe(small.buffer)
 })
 
 test('a socket gives whole frames, and ends with an error at a broken one', async () => {

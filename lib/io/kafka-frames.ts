@@ -2,6 +2,9 @@
  * Frames of the Kafka protocol, each in one buffer of its own size: kafkajs itself copies a request three times into zeroed
  * buffers of the next power of two, and a response twice, which costs more than all that is done with the records.
  *
+ * The memory of a big response is used again for later ones once its reader gives it back: fresh memory for each costs a page fault per
+ * 4 KiB, and V8 marks its heap whenever enough buffers have come and gone.
+ *
  *   frame = size int32, bytes after it · request: apiKey int16, apiVersion int16, correlationId int32, clientId string, body
  *                                      · response: correlationId int32, body
  */
@@ -12,6 +15,13 @@ const READ_BYTES = 128 * 1024
 /** A response beyond this is no response: fetches ask for a few MB, and brokers cap what is beyond it at one batch. */
 const RESPONSE_BYTES_MAX = 256 * 1024 * 1024
 const KEEP_ALIVE_MS = 60_000
+/** Frames from here on are kept for later ones; smaller memory is cheap to get. */
+const KEPT_BYTES_MIN = 256 * 1024
+/** Frames kept per thread: one worked on and one on its way for each of two leaders. Beyond 16 MiB none is kept. */
+const KEPT_MAX = 4
+const KEPT_BYTES_MAX = 16 * 1024 * 1024
+/** Room is taken in steps, so that responses of about one size share it. */
+const KEPT_STEP = 1024 * 1024
 
 /** A request's body: its head, and what follows as it is. */
 export interface RequestBody {
@@ -44,6 +54,31 @@ export function frameRequest(header: RequestHeader, { head, tail }: RequestBody)
   return frame
 }
 
+const kept: ArrayBuffer[] = []
+const lent = new WeakSet<ArrayBufferLike>()
+
+function takeFrame(size: number): Buffer {
+  if (size < KEPT_BYTES_MIN || size > KEPT_BYTES_MAX) return Buffer.allocUnsafeSlow(size)
+  const at = kept.findIndex((memory) => memory.byteLength >= size)
+  const memory =
+    at < 0
+      ? (Buffer.allocUnsafeSlow(Math.ceil(size / KEPT_STEP) * KEPT_STEP).buffer as ArrayBuffer)
+      : kept.splice(at, 1)[0]!
+  lent.add(memory)
+  return Buffer.from(memory, 0, size)
+}
+
+/**
+ * Gives the memory behind `bytes`, parts of responses, to later responses of this thread: they must not be read any more. What is no
+ * response's memory, or was given back already, is left alone.
+ */
+export function recycleFrames(bytes: readonly Uint8Array[]): void {
+  for (const { buffer } of bytes) {
+    if (!lent.delete(buffer) || kept.length === KEPT_MAX) continue
+    kept.push(buffer as ArrayBuffer)
+  }
+}
+
 /** Puts frames together from pieces of any size; `onFrame` gets each whole one. @throws RangeError at a size that cannot be */
 export function createFrameReader(onFrame: (frame: Buffer) => void): (piece: Uint8Array) => void {
   let size = 0
@@ -56,7 +91,7 @@ export function createFrameReader(onFrame: (frame: Buffer) => void): (piece: Uin
         size = (size << 8) | piece[at++]!
         if (++sizeBytes < 4) continue
         if (size < 4 || size > RESPONSE_BYTES_MAX) throw new RangeError(`a response of ${size} bytes`)
-        frame = Buffer.allocUnsafeSlow(size + 4)
+        frame = takeFrame(size + 4)
         frame.writeInt32BE(size, 0)
         filled = 4
         continue

@@ -6,6 +6,7 @@
  * are not seen.
  */
 import { OperatingError } from '#io/errors.ts'
+import { recycleFrames } from '#io/kafka-frames.ts'
 import { fetchBatches } from '#io/kafkajs-raw.ts'
 import { dataLossSuspected, topicUnknown } from '#io/log-errors.ts'
 import { judgeFetched } from '#io/log-kafka-batches.ts'
@@ -36,6 +37,8 @@ export function createKafkaReader(parts: KafkaReaderParts): LogReader {
   const fetching = new Set<number>()
   /** What came and was not polled yet: at most one answer per leader. */
   let ready: { nodeId: number; batches: FetchedBatch[] }[] = []
+  /** What the last poll handed over: the caller's until the next one. */
+  let polled: FetchedBatch[] = []
   let leaders: readonly number[] | null = null
   let maxBytes = 1
   let failure: OperatingError | null = null
@@ -125,6 +128,8 @@ export function createKafkaReader(parts: KafkaReaderParts): LogReader {
   return {
     async poll(options) {
       maxBytes = Math.max(1, options.maxBytes)
+      recycleFrames(polled.map(({ bytes }) => bytes))
+      polled = []
       const deadline = clock.monotonic() + options.maxWaitMs
       for (;;) {
         if (failure !== null) {
@@ -137,7 +142,8 @@ export function createKafkaReader(parts: KafkaReaderParts): LogReader {
         const taken = ready
         ready = []
         await fetchAll()
-        if (taken.length > 0) return taken.flatMap((one) => one.batches)
+        polled = taken.flatMap((one) => one.batches)
+        if (polled.length > 0) return polled
         const leftMs = deadline - clock.monotonic()
         if (ready.length > 0 || failure !== null || closed) continue
         if (leftMs <= 0) return []

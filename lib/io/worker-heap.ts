@@ -6,7 +6,7 @@
 import { setFlagsFromString } from 'node:v8'
 
 /** Heap and buffers up to which a new worker thread need not collect its old objects, MB. */
-const FIRST_LIMIT_MB = 64
+const FIRST_LIMIT_MB = 160
 
 /** Worker threads that start from now on begin with the higher limit; the heap of this thread stays as it is. */
 export function easeWorkerHeaps(): void {

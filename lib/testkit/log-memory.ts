@@ -162,8 +162,16 @@ export function createMemoryLog(options: { clock: Clock; seed?: number; faults?:
   function openReader(topic: string, next: Map<number, number>): LogReader {
     let closed = false
     let release: (() => void) | null = null
+    let lent: FetchedBatch[] = []
+    /** Copies that the next poll spoils: who keeps bytes beyond it must be seen to fail. */
+    const lend = (found: FetchedBatch[]): FetchedBatch[] => {
+      lent = found.map((batch) => ({ ...batch, bytes: batch.bytes.slice() }))
+      return lent
+    }
     return {
       async poll({ maxWaitMs, maxBytes }) {
+        for (const { bytes } of lent) bytes.fill(0xee)
+        lent = []
         const deadline = clock.monotonic() + maxWaitMs
         while (!closed) {
           const waiting = new AbortController()
@@ -176,7 +184,7 @@ export function createMemoryLog(options: { clock: Clock; seed?: number; faults?:
             const found = take(topic, next, maxBytes)
             if (found.length > 0) {
               const error = faults?.onPoll?.({ topic, attempt: polls++ }) ?? null
-              if (error === null) return found
+              if (error === null) return lend(found)
               fired.poll += 1
               for (const [partition, offset] of before) next.set(partition, offset)
               throw error

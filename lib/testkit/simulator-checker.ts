@@ -48,7 +48,7 @@ class Follower {
     const out: { partition: number; baseOffset: number; bytes: Uint8Array }[] = []
     while (behind.some(({ partition }) => (this.#next[partition] ?? 0) < ends[partition]!)) {
       for (const { partition, baseOffset, lastOffset, bytes } of await reader.poll({ maxWaitMs: 0, maxBytes: 1e9 })) {
-        out.push({ partition, baseOffset, bytes })
+        out.push({ partition, baseOffset, bytes: bytes.slice() })
         this.#next[partition] = lastOffset + 1
       }
     }

@@ -172,7 +172,9 @@ describe.skipIf(skip !== null)('kafka, what is on the wire', () => {
     for (let from = 0; from < end; from++) {
       const reader = await log.open(topic, [{ partition: 0, offset: from }])
       const batches: FetchedBatch[] = []
-      while ((batches.at(-1)?.lastOffset ?? -1) < end - 1) batches.push(...(await reader.poll(FETCH)))
+      while ((batches.at(-1)?.lastOffset ?? -1) < end - 1) {
+        for (const batch of await reader.poll(FETCH)) batches.push({ ...batch, bytes: batch.bytes.slice() })
+      }
       await reader.close()
       expect(batches.map((batch) => batch.baseOffset)).toEqual(Array.from({ length: end - from }, (_, i) => from + i))
       const kept = batches.filter(({ bytes }) => !readHeader(bytes).control)
