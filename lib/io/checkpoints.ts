@@ -1,14 +1,20 @@
 /**
  * Checkpoints of the speed layer: what must outlive an epoch, one folder per (stream, partition).
  *
- *   <directory>/<stream>/<partition>/ids-<epoch>.bin      ids whose last occurrence lies in the epoch (int32 words)
- *   <directory>/<stream>/<partition>/checkpoint.json      written last, by rename: names the id files it needs
+ *   <directory>/<stream>/<partition>/ids-<epoch>.bin      ids whose last occurrence lies in the epoch (int32 words), SHA-256
+ *   <directory>/<stream>/<partition>/checkpoint.json      written last, by rename: names the id files it needs; then its SHA-256
  *
  * Order: id file, fsync, then the checkpoint by fsync and rename. A crash in between leaves the older checkpoint, whose
- * epoch is read again and publishes the same values. A lost folder costs a longer re-read of the log, never a number.
+ * epoch is read again and publishes the same values. A lost folder costs a longer re-read of the log, never a number; nor does a file that is not as it was written, for a wrong id or offset
+ * would count an event twice or not at all. Hashes are over the place as well: a file of another epoch or partition is no match.
  */
+import { createHash } from 'node:crypto'
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+
+const CHECKPOINT = 'checkpoint.json'
+/** Bytes of the hash that ends every file. */
+const HASH_BYTES = 32
 
 /** What is saved besides the ids. `state` is the engine's own; the rest decides whether it may be used. */
 export interface SavedCheckpoint {
@@ -36,14 +42,25 @@ export interface Checkpoints {
     saved: SavedCheckpoint,
     segment: { epoch: number; ids: Int32Array } | null,
   ): Promise<void>
-  /** null when there is none or a file it names is missing or torn: the caller then reads the log again. */
+  /** null when there is none, or a file is missing, torn or changed: the caller then reads the log again. */
   load(stream: string, partition: number): Promise<LoadedCheckpoint | null>
 }
 
-async function writeDurably(path: string, content: Uint8Array): Promise<void> {
+/** Hash of a file's content, and of which file it is: stream, partition, name. */
+const hashOf = (place: string, content: Uint8Array): Buffer =>
+  createHash('sha256').update(`${place}\n`).update(content).digest()
+
+/** The content of a file as it was written; null when it was not written so. */
+function contentOf(place: string, file: Buffer): Buffer | null {
+  const content = file.subarray(0, Math.max(0, file.length - HASH_BYTES))
+  return hashOf(place, content).equals(file.subarray(content.length)) ? content : null
+}
+
+async function writeDurably(path: string, place: string, content: Uint8Array): Promise<void> {
   const file = await open(`${path}.new`, 'w')
   try {
     await file.writeFile(content)
+    await file.writeFile(hashOf(place, content))
     await file.sync()
   } finally {
     await file.close()
@@ -63,17 +80,24 @@ async function syncFolder(path: string): Promise<void> {
 /** Checkpoints in a local folder, created when absent. */
 export function createCheckpoints(directory: string): Checkpoints {
   const folderOf = (stream: string, partition: number): string => join(directory, stream, String(partition))
+  const placeOf = (stream: string, partition: number, name: string): string => `${stream}/${partition}/${name}`
   return {
     async save(stream, partition, saved, segment) {
       const folder = folderOf(stream, partition)
       await mkdir(folder, { recursive: true })
       if (segment !== null) {
+        const name = `ids-${segment.epoch}.bin`
         await writeDurably(
-          join(folder, `ids-${segment.epoch}.bin`),
+          join(folder, name),
+          placeOf(stream, partition, name),
           new Uint8Array(segment.ids.buffer, segment.ids.byteOffset, segment.ids.byteLength),
         )
       }
-      await writeDurably(join(folder, 'checkpoint.json'), Buffer.from(JSON.stringify(saved)))
+      await writeDurably(
+        join(folder, CHECKPOINT),
+        placeOf(stream, partition, CHECKPOINT),
+        Buffer.from(JSON.stringify(saved)),
+      )
       await syncFolder(folder)
       const needed = new Set(saved.epochs.map((epoch) => `ids-${epoch}.bin`))
       for (const name of await readdir(folder)) {
@@ -82,20 +106,24 @@ export function createCheckpoints(directory: string): Checkpoints {
     },
     async load(stream, partition) {
       const folder = folderOf(stream, partition)
-      try {
-        const saved = JSON.parse(await readFile(join(folder, 'checkpoint.json'), 'utf8')) as SavedCheckpoint
-        if (saved.format !== 1) return null
-        const ids = []
-        for (const epoch of saved.epochs) {
-          const bytes = await readFile(join(folder, `ids-${epoch}.bin`))
-          if (bytes.byteLength % 4 !== 0) return null
-          ids.push({ epoch, ids: new Int32Array(new Uint8Array(bytes).buffer) })
+      const read = async (name: string): Promise<Buffer | null> => {
+        try {
+          return contentOf(placeOf(stream, partition, name), await readFile(join(folder, name)))
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+          throw error
         }
-        return { saved, ids }
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT' || error instanceof SyntaxError) return null
-        throw error
       }
+      const text = await read(CHECKPOINT)
+      if (text === null) return null
+      const saved = JSON.parse(text.toString('utf8')) as SavedCheckpoint
+      const ids = []
+      for (const epoch of saved.epochs) {
+        const bytes = await read(`ids-${epoch}.bin`)
+        if (bytes === null) return null
+        ids.push({ epoch, ids: new Int32Array(new Uint8Array(bytes).buffer) })
+      }
+      return { saved, ids }
     },
   }
 }
