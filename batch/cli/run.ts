@@ -1,7 +1,7 @@
 /** The verbs: options and output. Each is one call or two of the API; `--json` prints its answer as it came. */
-import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { classify } from '#io/errors.ts'
+import manifest from '../../package.json' with { type: 'json' }
 import { type Api, CliError, connectApi } from './client.ts'
 import { checkDefinitions, checkedText } from './definitions.ts'
 import { addJob, fieldsOf, getJob, jobLines, jobsOf, jobsTable, waitForJob } from './jobs.ts'
@@ -27,10 +27,6 @@ const JOB_VERBS = {
   retry: 'run a failed or cancelled job again',
 } as const
 
-/** The version of the package, as `--version` prints it. */
-const packageVersion = (): string =>
-  (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version
-
 /** Runs one command line (without node and script); returns the exit code. Nothing is thrown. */
 export async function runCli(args: readonly string[]): Promise<number> {
   let exitCode = 0
@@ -45,7 +41,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
     .description('Exact KPIs over event streams: query, jobs, drift, checks.')
     .option('--url <url>', 'address of the platform', process.env['TIDEMARK_URL'] ?? 'http://127.0.0.1:7070')
     .option('--json', "print the API's answer")
-    .version(packageVersion())
+    .version(manifest.version)
     .addHelpText('after', EXIT_CODES)
     .exitOverride()
     .showHelpAfterError('(see --help)')
