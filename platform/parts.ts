@@ -19,6 +19,7 @@ import { createTelemetry, type Telemetry } from '#io/telemetry.ts'
 import type { Definitions } from '#metrics/definition.ts'
 import { batchRoutes } from '../batch/routes.ts'
 import { startBatch } from '../batch/run.ts'
+import manifest from '../package.json' with { type: 'json' }
 import { type Archive, startArchive } from '../services/archive/run.ts'
 import { verifyArchive } from '../services/archive/verify.ts'
 import { type Barriers, createBarriers } from '../services/barriers/barriers.ts'
@@ -30,7 +31,6 @@ import { type Serve, startServe } from '../services/serve/start.ts'
 import { type Speed, startSpeed } from '../services/speed/start.ts'
 import { makeDataDir, openDefinitions } from './runtime.ts'
 
-const VERSION = '0.1.0'
 /** Body of requests that are no events. */
 const REQUEST_BYTES = 256 * 1024
 /** A registry whose election takes longer serves reads meanwhile. */
@@ -261,7 +261,7 @@ export async function openHttp(
   return createHttp({
     registry,
     name,
-    version: VERSION,
+    version: manifest.version,
     title: 'Tidemark',
     logger: false,
     bodyLimitBytes: Math.max(REQUEST_BYTES, LIMITS.ingestBodyBytes),
