@@ -173,21 +173,22 @@ async function fetched(name: string, goal: readonly string[]): Promise<string> {
   if (existsSync(directory)) return directory
   const partial = `${directory}.${process.pid}`
   const pom = join(import.meta.dirname, 'pom.xml')
-  await run('mvn', [...MAVEN, '-f', pom, ...goal, `-DoutputDirectory=${partial}`], 'maven')
   try {
+    await run('mvn', [...MAVEN, '-f', pom, ...goal, `-DoutputDirectory=${partial}`], 'maven')
     renameSync(partial, directory)
   } catch (error) {
-    // Another process was faster.
-    if (!existsSync(directory)) throw error
     rmSync(partial, { recursive: true, force: true })
+    // There all the same: another process was faster.
+    if (!existsSync(directory)) throw error
   }
   return directory
 }
 
-/** Why Kafka cannot be run here, in one sentence; null when it can. */
+/** Why Kafka or its tools cannot be run here, in one sentence; null when they can. */
 export async function kafkaMissing(): Promise<string | null> {
   try {
     await kafkaJars()
+    await kafkaTools()
     return null
   } catch (error) {
     return (error as Error).message
