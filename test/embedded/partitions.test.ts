@@ -41,7 +41,7 @@ beforeAll(async () => {
   await writeFile(join(directory, 'metrics/clicked.yaml'), METRIC)
   await define(4)
   platform = await startForTest(directory)
-}, 120_000)
+})
 afterAll(async () => {
   await platform?.stop()
   await rm(directory, { recursive: true, force: true })
@@ -77,7 +77,7 @@ test('[W11] a definition with fewer partitions than the topic: all of them are r
   expect((await platform.parts.log.endOffsets(EVENTS_TOPIC)).every((end) => end > 0)).toBe(true)
   await platform.build('clicked')
   await expectAnswer()
-}, 120_000)
+})
 
 test('[W11] partitions that are added while it runs are read, archived and built', async () => {
   const { log } = platform.parts
@@ -100,4 +100,4 @@ test('[W11] partitions that are added while it runs are read, archived and built
   await platform.restart()
   await expectAnswer()
   expect(await platform.drift('clicked')).toMatchObject({ cells_different: 0 })
-}, 180_000)
+})
