@@ -1,3 +1,4 @@
+/** Goal: batch jobs count each event once by the stated rule. Method: files as the archive has them; the rule in plain code. */
 import { afterAll, expect, test } from 'vitest'
 import { openDuckDb, sqlText } from '#io/duckdb.ts'
 import type { StreamDefinition } from '#metrics/definition.ts'

@@ -1,3 +1,4 @@
+/** Goal: a key goes where a JVM producer sends it. Method: the hashes that Kafka publishes with its own tests. */
 import { expect, test } from 'vitest'
 import { murmur2, partitionOf } from './partitioner.ts'
 

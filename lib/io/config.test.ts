@@ -1,3 +1,4 @@
+/** Goal: wrong settings are told all at once, by name and with the remedy. Method: environments and files as a user writes them. */
 import { resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { loadConfig } from './config.ts'

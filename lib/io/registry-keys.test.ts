@@ -1,3 +1,4 @@
+/** Goal: keys are read or refused by name, and no secret is shown. Method: settings as a user writes them, mistakes among them. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

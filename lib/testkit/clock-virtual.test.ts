@@ -1,3 +1,4 @@
+/** Goal: time in tests passes only when told, in one order. Method: sleepers that write down when they wake. */
 import { expect, it } from 'vitest'
 import { createVirtualClock } from './clock-virtual.ts'
 

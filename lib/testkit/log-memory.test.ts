@@ -1,3 +1,4 @@
+/** Goal: the memory log keeps the port’s promises, and its faults happen when asked. Method: the conformance suite, then each fault. */
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '#io/clock.ts'
 import { OperatingError } from '#io/errors.ts'
