@@ -69,6 +69,9 @@ export const TERMINAL_SETTINGS: NonNullable<Parameters<typeof loadConfig>[1]> = 
   ? { LOG_LEVEL: 'warn' }
   : {}
 
+/** Ctrl-C on npm comes twice: from the terminal, which tells its whole group, and passed on by npm. */
+const SAME_SIGNAL_MS = 2_000
+
 /** A started process. `announce` runs once it is started, and may take its time; a signal ends it as well. */
 export interface Running {
   announce?(): Promise<void>
@@ -77,7 +80,7 @@ export interface Running {
 
 /**
  * Runs a process: settings, start, then until SIGINT or SIGTERM, then `close`. What goes wrong at the start is one sentence and
- * the remedy on stderr, exit 1. A second signal ends at once. `fallbacks`: see loadConfig.
+ * the remedy on stderr, exit 1. Another signal, two seconds later, ends at once. `fallbacks`: see loadConfig.
  */
 export async function runProcess(
   name: string,
@@ -86,7 +89,7 @@ export async function runProcess(
 ): Promise<void> {
   requireNode()
   let running: Running | null = null
-  let stopping = false
+  let stoppingSince: number | null = null
   const fail = (error: unknown): never => {
     const known = classify(error)
     process.stderr.write(`${name}: ${known.code}: ${known.message}\n  ${known.hint}\n`)
@@ -94,8 +97,12 @@ export async function runProcess(
     process.exit(1)
   }
   const stop = (signal: string): void => {
-    if (stopping) process.exit(130)
-    stopping = true
+    const now = systemClock.monotonic()
+    if (stoppingSince !== null) {
+      if (now - stoppingSince >= SAME_SIGNAL_MS) process.exit(130)
+      return
+    }
+    stoppingSince = now
     if (process.stdout.isTTY) process.stdout.write(`\n${signal}: stopping, nothing is lost …\n`)
     if (running === null) process.exit(0)
     running.close().then(() => process.exit(0), fail)

@@ -139,3 +139,32 @@ describe('[D2] bodies', () => {
     expect(seen).toMatch(/^HTTP\/1\.1 417 [\s\S]*application\/problem\+json[\s\S]*"code":"REQUEST_INVALID"/)
   })
 })
+
+describe('[O2] a stop', () => {
+  it('answers what is under way and what still comes, and says that the connection ends', async () => {
+    const app = await appOf()
+    const [begun, release, live] = [0, 1, 2].map(() => Promise.withResolvers<void>())
+    app.get('/slow', async () => {
+      begun!.resolve()
+      await release!.promise
+      return 'slow'
+    })
+    app.addHook('preClose', () => live!.promise)
+    const { port } = new URL(await listenOrExplain(app, { host: '127.0.0.1', port: 0 }))
+    const ask = async (path: string): Promise<string> => {
+      const socket = connect(Number(port), '127.0.0.1')
+      socket.write(`GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`)
+      let seen = ''
+      for await (const chunk of socket) seen += String(chunk)
+      return seen
+    }
+    const slow = ask('/slow')
+    await begun!.promise
+    const closed = app.close()
+    const late = await ask('/v1/things/late')
+    release!.resolve()
+    live!.resolve()
+    for (const answer of [late, await slow]) expect(answer).toMatch(/^HTTP\/1\.1 200 [\s\S]*\r\nconnection: close\r\n/i)
+    await closed
+  })
+})

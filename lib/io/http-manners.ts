@@ -75,3 +75,16 @@ export function refuseCodedBodies(app: FastifyInstance): void {
     done(null, payload)
   })
 }
+
+/** Tells with every answer of a stop that the connection ends: a client that takes it for kept would lose its next request. */
+export function announceStop(app: FastifyInstance): void {
+  let stopping = false
+  app.addHook('preClose', (done) => {
+    stopping = true
+    done()
+  })
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (stopping) reply.header('connection', 'close')
+    done(null, payload)
+  })
+}

@@ -24,7 +24,7 @@ import fastify from 'fastify'
 import type { Logger } from 'pino'
 import { Type } from 'typebox'
 import { ERRORS, type ErrorCode, OperatingError } from './errors.ts'
-import { answerConditions, answerOtherMethods, refuseCodedBodies } from './http-manners.ts'
+import { announceStop, answerConditions, answerOtherMethods, refuseCodedBodies } from './http-manners.ts'
 import { answerUnread } from './http-unread.ts'
 
 /**
@@ -137,6 +137,8 @@ export async function createHttp(options: HttpOptions): Promise<HttpApp> {
     keepAliveTimeout: HTTP_BOUNDS.keepAliveTimeoutMs,
     http: { headersTimeout: HTTP_BOUNDS.headersTimeoutMs },
     forceCloseConnections: 'idle',
+    // What is on its way over a kept connection while the process stops is answered, and the connection ends with it.
+    return503OnClosing: false,
     pluginTimeout: 120_000,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 512 },
     // A field that the schema does not know is refused, not dropped: a mistyped filter must not widen an answer.
@@ -165,6 +167,7 @@ export async function createHttp(options: HttpOptions): Promise<HttpApp> {
       sendProblem(reply, problem('METHOD_NOT_ALLOWED', `${pathOf(request)} has no ${request.method}.`)),
   })
   answerConditions(app as unknown as FastifyInstance)
+  announceStop(app as unknown as FastifyInstance)
   await app.register(helmet, {
     contentSecurityPolicy: {
       useDefaults: false,

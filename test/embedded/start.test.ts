@@ -163,6 +163,8 @@ describe('a start', () => {
     expect([code, stderr]).toEqual([0, ''])
     const again = start(own('j'))
     await until('it is ready again', async () => again.stdout().includes('ready '))
+    // Ctrl-C on npm start: the terminal tells every process, and npm passes it on.
+    again.child.kill('SIGINT')
     again.child.kill('SIGINT')
     expect((await again.ended).code).toBe(0)
   })
