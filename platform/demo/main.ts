@@ -7,6 +7,7 @@
  * went through the platform (recompute.ts); then the same-cut drift report is printed. The last line is `demo: ok …` or
  * `demo: FAILED …`, exit 1.
  */
+import { rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -101,6 +102,13 @@ function report({ comparisons, drifts }: Awaited<ReturnType<typeof run>>): boole
 requireNode()
 const since = systemClock.monotonic()
 const directory = await mkdtemp(join(tmpdir(), 'tidemark-demo-'))
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  // Nothing of it is worth closing in order; then the signal does what it does by default.
+  process.once(signal, () => {
+    rmSync(directory, { recursive: true, force: true })
+    process.kill(process.pid, signal)
+  })
+}
 let platform: Embedded | null = null
 try {
   const config = loadConfig({
