@@ -84,9 +84,10 @@ export interface MetricColumns {
 
 /**
  * A metric's generated columnar reader. Pure. Throws RangeError with code-bearing message `MEASURE_OVERFLOW …` when an
- * exact result leaves int64 (DuckDB would raise as well); the metric then refuses and nothing else stops.
+ * exact result leaves int64 (DuckDB would raise as well); the metric then refuses and nothing else stops. `counted`, 1 per row
+ * that counts, leaves that to those rows; without it every row may throw.
  */
-export type MetricReader = (chunk: ColumnChunk) => MetricColumns
+export type MetricReader = (chunk: ColumnChunk, counted?: Uint8Array) => MetricColumns
 
 /** An empty column of `spec` with room for `rows` rows. */
 export function allocateColumn(spec: ColumnSpec, rows: number = CHUNK_ROWS): Column {

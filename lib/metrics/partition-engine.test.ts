@@ -28,7 +28,7 @@ beforeAll(async () => {
         { path: 'streams/e.yaml', text: 'stream: e\nschema: e.avsc\nid: id\nevent_time: at\ndedup: { horizon: 2 }\n' },
         {
           path: 'metrics/m.yaml',
-          text: 'metric: m\nstream: e\nwindow: { tumbling: 1m }\nmeasures: { doubled: sum(x * 2), n: count(*) }\n',
+          text: 'metric: m\nstream: e\nwindow: { tumbling: 1m }\nmeasures: { doubled: sum(x * 2), n: count(*), filled: "sum(coalesce(x, 9223372036854775807) + 1)" }\n',
         },
       ],
     },
@@ -83,9 +83,11 @@ test('an overflow in a row that does not count refuses nothing; in a row that co
   if (step.kind !== 'sealed') throw new Error(step.kind)
   const [partials] = step.sealed.partials
   expect(partials!.refused).toBeNull()
-  const [doubled, n] = partials!.rows.layout.measures.map(({ slot }) => slot) as [number, number]
+  const [doubled, n, filled] = partials!.rows.layout.measures.map(({ slot }) => slot) as [number, number, number]
   const { cells } = partials!.rows.table(0, 1)
   expect([cells[doubled], cells[doubled + 2], cells[n]]).toEqual([2, 24, 2])
+  // Not even with the row taken for one without values.
+  expect([cells[filled], cells[filled + 2]]).toEqual([2, 14])
   expect(sound.engine.counts).toMatchObject({ accepted: 2, duplicates: 1, barriers: 1 })
 
   const overflowing = engineOf()

@@ -137,23 +137,17 @@ const READ: EngineStep = { kind: 'read' }
 
 /**
  * Evaluates a metric's columns. The reader sees every row of the chunk, so an overflow may come from a row that does not count;
- * then such rows are blanked (null overflows nothing) and the chunk is read once more (law 4: DuckDB never sees them).
+ * then the chunk is read once more with an eye on those that do (law 4: DuckDB never sees the others).
  */
-function readAccepted(state: MetricState, chunk: ColumnChunk, verdicts: Uint8Array, hasOthers: boolean): MetricColumns {
+function readAccepted(state: MetricState, verdicts: Uint8Array, hasOthers: boolean): MetricColumns {
   try {
-    return state.read(chunk)
+    return state.read(state.chunk)
   } catch (error) {
     if (!hasOthers || !(error instanceof RangeError)) throw error
-    for (const column of chunk.columns) {
-      column.valid ??= new Uint8Array(CHUNK_ROWS).fill(1)
-      for (let i = 0; i < chunk.count; i++) {
-        if (verdicts[i] === ACCEPTED) continue
-        column.valid[i] = 0
-        if (column.wide !== null) column.wide[i] = 0n
-        else if (column.f64.length > 0) column.f64[i] = 0
-      }
-    }
-    return state.read(chunk)
+    return state.read(
+      state.chunk,
+      verdicts.map((verdict) => (verdict === ACCEPTED ? 1 : 0)),
+    )
   }
 }
 
@@ -237,7 +231,7 @@ export function createPartitionEngine(options: EngineOptions): PartitionEngine {
       own.arrivalMs = chunk.arrivalMs
       own.schemaId = chunk.schemaId
       try {
-        state.table.add(own, readAccepted(state, own, verdicts, quarantined + duplicates > 0), verdicts, watermarks)
+        state.table.add(own, readAccepted(state, verdicts, quarantined + duplicates > 0), verdicts, watermarks)
       } catch (error) {
         if (!(error instanceof RangeError)) throw error
         // The metric reached a bound or an exact value left int64: it refuses, all others go on. Its rows go, for how far

@@ -188,15 +188,23 @@ function createReader(metric: BoundMetric, fields: readonly string[]): MetricRea
     filters: filters.map((filter) => filter?.mask ?? null),
   } satisfies MetricColumns
 
-  return (chunk) => {
+  const both = new Uint8Array(CHUNK_ROWS)
+  /** Rows that count and pass `where`. */
+  const countedWhere = (counted: Uint8Array): Uint8Array => {
+    for (let i = 0; i < CHUNK_ROWS; i++) both[i] = result.where === null ? counted[i]! : counted[i]! & result.where[i]!
+    return both
+  }
+
+  return (chunk, counted) => {
     if (layout !== chunk.columns) {
       places = fields.map((field) => chunk.columns.findIndex(({ spec }) => spec.name === field))
       assert(!places.includes(-1), `the chunk lacks a field of ${fields.join(', ')}`)
       layout = chunk.columns
     }
     for (let at = 0; at < places.length; at++) picked[at] = chunk.columns[places[at]!]!
-    where?.run(chunk, picked, null)
-    for (const expression of computed) expression.run(chunk, picked, result.where)
+    where?.run(chunk, picked, counted ?? null)
+    const passed = counted === undefined ? result.where : countedWhere(counted)
+    for (const expression of computed) expression.run(chunk, picked, passed)
     for (let at = 0; at < dimensions.length; at++) result.dimensions[at] = columnOf(dimensions[at]!)
     for (let at = 0; at < values.length; at++) {
       const value = values[at]!
