@@ -272,6 +272,19 @@ describe('keys of the registry', () => {
     expect((await as('root', 'DELETE', '/config/a.alias')).status).toBe(200)
   })
 
+  it('of those who hold a schema an answer names one that the key may read', async () => {
+    // a.1 and c.1 hold it too, and the key may read neither.
+    const { id } = (await as('root', 'GET', '/subjects/c.1/versions/1')).body as { id: number }
+    expect((await as('root', 'POST', '/subjects/b.same/versions', schemaOf('A1'))).body).toMatchObject({ id })
+    for (const hint of ['', '?subject=a.1', '?subject=none', '?subject=b.same', '?subject=:.:']) {
+      const { status, body } = await as('person', 'GET', `/schemas/ids/${id}${hint}`)
+      expect([status, (body as { subject?: string }).subject]).toEqual([200, hint === '' ? undefined : 'b.same'])
+    }
+    expect((await as('root', 'GET', `/schemas/ids/${id}?subject=none`)).body).toMatchObject({ subject: 'a.1' })
+    expect((await as('root', 'DELETE', '/subjects/b.same')).status).toBe(200)
+    expect((await as('root', 'DELETE', '/subjects/b.same?permanent=true')).status).toBe(200)
+  })
+
   it('ids are given away only by who may do everything in their context', async () => {
     expect((await as('person', 'PUT', '/mode/b.new', { mode: 'READONLY' })).status).toBe(200)
     for (const mode of ['IMPORT', 'import'])

@@ -127,16 +127,20 @@ function deniedOnSubject(key: RegistryKey, need: Extract<Need, { kind: 'subject'
   return mayDo(key, subject, allow) ? null : `${operation} on Subject: ${subject === '' ? '__GLOBAL' : subject}`
 }
 
-/** The same for a schema by its id. */
+/** The same for a schema by its id. Of those who hold it an answer names one: the question is led to one that the key may read. */
 async function deniedOnSchema(
   key: RegistryKey,
   request: FastifyRequest,
   holders: RegistryAuthOptions['holders'],
 ): Promise<string | null> {
   try {
-    const id = idOf(request)
-    const held = await holders(id, text(request, 'subject'))
-    return held.some(({ subject }) => mayDo(key, subject, 'read')) ? null : `Read on Schema: ${id}`
+    const [id, hint] = [idOf(request), text(request, 'subject')]
+    const readable = (await holders(id, hint)).filter(({ subject }) => mayDo(key, subject, 'read'))
+    if (readable.length === 0) return `Read on Schema: ${id}`
+    if (hint !== null && readable.every(({ subject }) => subject !== hint)) {
+      ;(request.query as Record<string, unknown>)['subject'] = readable[0]!.subject
+    }
+    return null
   } catch (error) {
     // Unknown, or no id: the route says so.
     if (error instanceof RegistryRefusal) return null
