@@ -24,14 +24,13 @@ const OPEN: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics'])
 const COMMON: ReadonlySet<string> = new Set([
   '/',
   '/schemas/types',
-  '/contexts',
   '/contexts/:context/*',
   '/config',
   '/mode',
   '/v1/metadata/id',
   '/v1/metadata/version',
 ])
-const LISTS: ReadonlySet<string> = new Set(['/subjects', '/schemas'])
+const LISTS: ReadonlySet<string> = new Set(['/subjects', '/schemas', '/contexts'])
 
 /** A request as routing found it. `route` is the pattern; undefined when there is no such route. */
 export interface RoutedRequest {

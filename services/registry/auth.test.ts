@@ -243,6 +243,10 @@ describe('keys of the registry', () => {
     expect((await as('writer', 'POST', '/contexts/.other/subjects/a.9/versions', schema)).status).toBe(403)
     expect((await as('reader', 'GET', '/subjects')).body).toEqual(['a.1', 'a.2'])
     expect((await as('other', 'GET', '/subjects')).body).toEqual([':.other:a.9'])
+    expect((await as('other', 'GET', '/contexts')).body).toEqual(['.', '.other'])
+    expect((await as('other', 'GET', '/contexts?offset=1&limit=1')).body).toEqual(['.other'])
+    expect((await as('reader', 'GET', '/contexts')).body).toEqual(['.'])
+    expect((await as('root', 'GET', '/contexts')).body).toEqual(['.', '.other'])
     expect((await as('other', 'POST', '/contexts/.other/subjects/a.9/versions', schema)).status).toBe(200)
     // A name without its context is looked for in those that the key may read, and nothing is told of the others.
     expect((await as('root', 'GET', '/subjects/a.9/versions/1')).body).toMatchObject({ subject: ':.other:a.9' })

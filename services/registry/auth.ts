@@ -15,7 +15,7 @@ import { cut, giveWhole, idOf, type Page, pageOf, text } from './asked.ts'
 import { type Need, needOf } from './auth-access.ts'
 import { createVerifier, credentialsOf, type Verdict } from './auth-secrets.ts'
 import { normalizeSubject, qualify, relatedSubject } from './naming.ts'
-import { contextOf } from './records.ts'
+import { contextOf, DEFAULT_CONTEXT } from './records.ts'
 import { RegistryRefusal } from './refusal.ts'
 
 /** What the registry's keys need. */
@@ -105,8 +105,10 @@ export function registryAuth(
     if (held === undefined || !isFiltered(held) || reply.statusCode !== 200) return done(null, payload)
     const list: unknown = JSON.parse(String(payload))
     if (!Array.isArray(list)) return done(null, payload)
-    const isShown = (subject: unknown): boolean =>
-      typeof subject === 'string' && mayDo(held.key, normalizeSubject(subject), 'read')
+    const isOfContexts = request.routeOptions.url === '/contexts'
+    const isShown = (name: unknown): boolean =>
+      typeof name === 'string' &&
+      (isOfContexts ? mayEnter(held.key, name) : mayDo(held.key, normalizeSubject(name), 'read'))
     const shown = list.filter((one) => isShown(subjectIn(one))).map((one) => withoutAliases(one, isShown))
     done(null, Buffer.from(JSON.stringify(held.page === null ? shown : cut(shown, held.page))))
   })
@@ -116,6 +118,11 @@ export function registryAuth(
     return held !== undefined && mayDo(held.key, subject, 'read')
   }
 }
+
+/** Whether the key may read anything in a context. Everybody is told of the default one. */
+const mayEnter = ({ scopes }: RegistryKey, context: string): boolean =>
+  context === DEFAULT_CONTEXT ||
+  scopes.some(({ subjects }) => subjects.startsWith(`:${context}:`) || `:${context}:`.startsWith(subjects))
 
 /** Whether the answer is a list of which the key may not see all. */
 const isFiltered = ({ key, need }: Admitted): boolean =>
