@@ -16,7 +16,7 @@ export const BARRIERS_TOPIC = 'tidemark.barriers'
 export const SCHEMAS_TOPIC = '_schemas'
 
 /** Retention of live partials: they only bridge the open epoch, an hour at most by any sensible barrier interval. */
-export const LIVE_RETENTION_MS = 3_600_000
+const LIVE_RETENTION_MS = 3_600_000
 /** Header that marks a barrier record. */
 export const BARRIER_HEADER = 'tidemark-barrier'
 

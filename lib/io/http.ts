@@ -256,7 +256,7 @@ function registerHealth(app: HttpApp, options: HttpOptions): void {
 }
 
 /** Turns anything thrown into a problem. What is not known shows nothing but the id of its log line. */
-export function problemOf(error: unknown, id?: string): Problem {
+function problemOf(error: unknown, id?: string): Problem {
   if (error instanceof OperatingError) {
     const { field } = error.context
     const named = problem(error.code, error.message, error.hint)

@@ -4,7 +4,7 @@ import type { Definitions } from '#metrics/definition.ts'
 import { eventsTopic, letterTopics, partialTopics } from '#schemas/topics.ts'
 
 /** The topics of a set of definitions: partials and dead letters have a partition for each of the stream's. */
-export function topicsOf({ streams, metrics }: Pick<Definitions, 'streams' | 'metrics'>): TopicSpec[] {
+function topicsOf({ streams, metrics }: Pick<Definitions, 'streams' | 'metrics'>): TopicSpec[] {
   return [
     ...streams.flatMap(({ name, partitions, retentionMs }) => [
       { topic: eventsTopic(name), partitions, retentionMs, cleanup: 'delete' as const },
