@@ -18,6 +18,8 @@ const HELD_MS = 5 * 365 * 86_400_000
 interface Running {
   readonly abort: AbortController
   control: Control
+  /** How often it was steered from this process: what is read meanwhile is older. */
+  steered: number
   wake: () => void
 }
 
@@ -59,7 +61,9 @@ export class RunningJobs {
   /** Tells a running handler what is asked of its job; nothing happens when it runs elsewhere or not at all. */
   steer(id: string, control: Control): void {
     const running = this.#running.get(id)
-    if (running !== undefined) steer(running, control)
+    if (running === undefined) return
+    running.steered++
+    steer(running, control)
   }
 
   /** Aborts the handler of a job whose lock was lost. */
@@ -87,7 +91,7 @@ export class RunningJobs {
     if (handler === undefined)
       throw failed(failure(new OperatingError('REQUEST_INVALID', `no worker runs jobs of type ${job.name}`)))
 
-    const running: Running = { abort: new AbortController(), control: 'run', wake: () => undefined }
+    const running: Running = { abort: new AbortController(), control: 'run', steered: 0, wake: () => undefined }
     this.#running.set(id, running)
     signal?.addEventListener('abort', () => running.abort.abort(new Stopped('lock')))
     if (this.#stopped) running.abort.abort(new Stopped('close'))
@@ -162,8 +166,10 @@ export class RunningJobs {
       await this.#options.clock.sleep(this.#options.controlPollMs, finished)
       if (finished.aborted) return
       try {
+        const { steered } = running
         const control = await this.#options.controlOf(id)
-        if (control !== undefined) steer(running, control)
+        // Asked before somebody here paused the job, answered behind it: the pause would be forgotten until the next look.
+        if (control !== undefined && running.steered === steered) steer(running, control)
       } catch (error) {
         this.#options.onError(error)
       }
