@@ -4,7 +4,7 @@
  *   partition 0  [file][file][file]|            | = the cut: rows at or behind it are filtered out of the one file
  *   partition 1  [file][file  |   ]             that it goes through; later files are not read at all
  *
- * Every file's SHA-256 is checked before its first use in this process. Files of an older definition are read as today's
+ * Every file's SHA-256 is checked before its first use in this process, and again when it was touched since. Files of an older definition are read as today's
  * (archive-fields.ts). Duplicates are removed by the rule of the stream: the same id earlier in the same partition in an
  * epoch greater than (own epoch - horizon).
  */
@@ -36,10 +36,11 @@ export interface ArchiveAtCut {
   readonly files: readonly ArchiveFile[]
 }
 
-const verified = new Set<string>()
+/** Files that were found to be what their manifest says, with their stamp at the time. */
+const verified = new Map<string, string>()
 
 /**
- * Checks that files are what their manifest says; each only once per process.
+ * Checks that files are what their manifest says; each is read only once per process, as long as nobody touches it.
  * @throws OperatingError LAKE_DAMAGED naming the file
  */
 export async function verifyFiles(
@@ -49,14 +50,15 @@ export async function verifyFiles(
 ): Promise<void> {
   for (const file of files) {
     const key = `${lake.root}\n${file.path}\n${file.bytes}\n${file.sha256}`
-    if (verified.has(key)) continue
     signal?.throwIfAborted()
+    const stamp = await lake.stamp(file.path)
+    if (stamp !== null && verified.get(key) === stamp) continue
     const found = await lake.hash(file.path)
     if (found !== file.sha256) {
       const what = found === null ? 'is missing' : 'is not what its manifest says'
       throw new OperatingError('LAKE_DAMAGED', `${file.path} ${what}`, { path: file.path })
     }
-    verified.add(key)
+    if (stamp !== null) verified.set(key, stamp)
   }
 }
 

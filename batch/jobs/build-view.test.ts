@@ -285,16 +285,21 @@ test('[B3] a build that dies before or after any durable step leaves the old vie
   }
 })
 
-test('[L2] a damaged archive file is refused before a number is made of it', async () => {
-  const { lake, build } = setUp()
-  const partitions = randomShop(random(SEED + 3), 6)
-  await archiveShop(lake, partitions)
-  const path = [...lake.files.keys()].find((name) => name.endsWith('.parquet'))!
-  const bytes = lake.files.get(path)!.slice()
-  bytes[40]! ^= 1
-  lake.damage(path, bytes)
-  await expect(build(6)).rejects.toMatchObject({ code: 'LAKE_DAMAGED', context: { path } })
-  expect(await readViews(lake, 'takings', 'sql')).toEqual([])
+test('[L2] a damaged archive file is refused before a number is made of it, also by a process that has read it whole', async () => {
+  for (const hasRead of [false, true]) {
+    const { lake, build } = setUp()
+    const partitions = randomShop(random(SEED + 3), 6)
+    await archiveShop(lake, partitions)
+    const path = [...lake.files.keys()].find((name) => name.endsWith('.parquet'))!
+    if (hasRead) await build(5)
+    const bytes = lake.files.get(path)!.slice()
+    bytes[40]! ^= 1
+    lake.damage(path, bytes)
+    await expect(build(6)).rejects.toMatchObject({ code: 'LAKE_DAMAGED', context: { path } })
+    lake.damage(path, null)
+    await expect(build(6)).rejects.toMatchObject({ code: 'LAKE_DAMAGED', context: { path } })
+    expect(await readViews(lake, 'takings', 'sql')).toHaveLength(hasRead ? 1 : 0)
+  }
 })
 
 test('another definition is another generation and is built whole', async () => {

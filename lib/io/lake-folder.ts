@@ -8,7 +8,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { link, open, readdir, readFile, rm, unlink } from 'node:fs/promises'
+import { link, open, readdir, readFile, rm, stat, unlink } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { OperatingError } from './errors.ts'
@@ -183,6 +183,16 @@ export async function openLakeFolder(root: string): Promise<Lake> {
       guarded('hash', path, async () => {
         try {
           return (await hashFile(join(base, checkPath(path)))).sha256
+        } catch (error) {
+          if (isCode(error, 'ENOENT', 'ENOTDIR')) return null
+          throw error
+        }
+      }),
+    stamp: (path) =>
+      guarded('stamp', path, async () => {
+        try {
+          const { ino, size, mtimeNs, ctimeNs } = await stat(join(base, checkPath(path)), { bigint: true })
+          return `${ino}.${size}.${mtimeNs}.${ctimeNs}`
         } catch (error) {
           if (isCode(error, 'ENOENT', 'ENOTDIR')) return null
           throw error

@@ -80,6 +80,8 @@ export interface Lake {
   read(path: string): Promise<Uint8Array | null>
   /** SHA-256 (hex) of a file, streamed; null when absent. */
   hash(path: string): Promise<string | null>
+  /** What the file system knows of a file without reading it: another text once it was changed or replaced; null when absent. */
+  stamp(path: string): Promise<string | null>
   /** Paths directly or deeply below `prefix`, sorted by name. */
   list(prefix: string): Promise<string[]>
   /** Removes a file; absent is fine. */

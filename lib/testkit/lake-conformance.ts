@@ -60,9 +60,21 @@ export function describeLake(name: string, open: () => Promise<{ lake: Lake; dis
       expect(await lake.list('none')).toEqual([])
     })
 
+    it('a file keeps its stamp as long as it is the same', async () => {
+      await publish('a/one', 'hello')
+      const stamp = await lake.stamp('a/one')
+      await publish('a/one', 'hello')
+      await publish('a/two', 'hello')
+      expect(await lake.stamp('a/one')).toBe(stamp)
+      await lake.remove('a/one')
+      await publish('a/one', 'something else')
+      expect(await lake.stamp('a/one')).not.toBe(stamp)
+    })
+
     it('absent is null, and removing it is fine', async () => {
       expect(await lake.read('no/such')).toBeNull()
       expect(await lake.hash('no/such')).toBeNull()
+      expect(await lake.stamp('no/such')).toBeNull()
       await lake.remove('no/such')
       await publish('a/one', 'hello')
       await lake.remove('a/one')

@@ -12,7 +12,7 @@ import type { Lake } from '#io/ports.ts'
 
 /** One call on the lake; `attempt` counts all calls from 0. */
 export interface LakeCall {
-  readonly operation: 'temporary' | 'publish' | 'create' | 'read' | 'hash' | 'list' | 'remove'
+  readonly operation: 'temporary' | 'publish' | 'create' | 'read' | 'hash' | 'stamp' | 'list' | 'remove'
   readonly path: string
   readonly attempt: number
 }
@@ -105,6 +105,11 @@ export function createMemoryLake(): MemoryLake {
     read: (path) => step('read', path, () => files.get(path)?.slice() ?? null),
     hash: (path) =>
       step('hash', path, () => {
+        const content = files.get(path)
+        return content === undefined ? null : sha256(content)
+      }),
+    stamp: (path) =>
+      step('stamp', path, () => {
         const content = files.get(path)
         return content === undefined ? null : sha256(content)
       }),
