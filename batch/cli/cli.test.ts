@@ -140,6 +140,20 @@ describe('command line', () => {
     expect(out).toMatch(/flights +events\.flights +4 +origin +flight_id +60 epochs +–/)
   })
 
+  it('[B3] views are a table whose columns can be read', async () => {
+    const view = {
+      sequence: 2,
+      arm: 'sql',
+      generation: '820237e96e7b',
+      definition_hash: 'f'.repeat(64),
+      cut: 7,
+      rows: 188,
+    }
+    const views = [{ ...view, published: '2026-11-21T10:34:01.123Z', current: true, files: [] }]
+    const { out } = await run(['views', 'network'], [{ status: 200, body: { views } }])
+    expect(out).toMatch(/^ *2 +7 +sql +820237e96e7b +188 +2026-11-21T10:34:01 +true$/m)
+  })
+
   it('--version is that of the package', async () => {
     const { version } = JSON.parse(await readFile('package.json', 'utf8')) as { version: string }
     expect(await run(['--version'])).toMatchObject({ exitCode: 0, out: `${version}\n` })

@@ -104,7 +104,11 @@ export async function runCli(args: readonly string[]): Promise<number> {
     .option('--rollback [sequence]', 'point back to the view before, or to this entry')
     .action(async (metric: string, { rollback }: { rollback?: string | true }) => {
       const path = `/v1/views/${encodeURIComponent(metric)}`
-      if (rollback === undefined) return listOf(await api().call('GET', path), 'views', say)
+      if (rollback === undefined) {
+        const { json } = await api().call('GET', path)
+        say(json, () => viewsTable((json as { views: readonly Json[] }).views))
+        return
+      }
       const body = rollback === true ? {} : { to: Number(rollback) }
       const { json } = await api().call('POST', `${path}/rollback`, { body })
       say(json, () => linesOf(json as Json))
@@ -211,12 +215,6 @@ function explain(error: unknown, json: boolean): number {
   return known instanceof CliError ? known.exitCode : 1
 }
 
-/** An answer that is a list (bare or under `name`) as a table, anything else as lines. */
-function listOf({ json }: { json: unknown }, name: string, say: (json: unknown, text: () => string) => void): void {
-  const list = Array.isArray(json) ? (json as Json[]) : (json as Record<string, unknown>)[name]
-  say(json, () => (Array.isArray(list) ? tableOfObjects(list as Json[]) : linesOf(json as Json)))
-}
-
 /** Streams with what an owner of events has to know; `--json` has the rest. */
 const streamsTable = (streams: readonly Json[]): string =>
   tableOf(
@@ -227,6 +225,15 @@ const streamsTable = (streams: readonly Json[]): string =>
       one['retention'],
     ]),
   )
+
+/** Views as published, newest first; `--json` has hashes, bounds and files. */
+function viewsTable(views: readonly Json[]): string {
+  const head = ['sequence', 'cut', 'arm', 'generation', 'rows', 'published', 'current']
+  return tableOf(
+    head,
+    views.map((view) => head.map((name) => (name === 'published' ? show(view[name]).slice(0, 19) : view[name]))),
+  )
+}
 
 /** A drift report: its counts, then what differs and why. */
 function driftText({ causes, differences, reports, revision, ...counts }: Json): string {

@@ -148,6 +148,8 @@ describe.skipIf(missing !== null)('start page', () => {
     const { rows } = await platform.query('readings_by_minute', { measures: 'price', numbers: 'string' })
     const closed = rows.findLast(({ finality }) => finality !== 'provisional')!
     await until('the price is shown', async () => Number(await text('#latest')) === Number(closed.values['price']))
+    await platform.send('readings', [reading(91, { price: '1234567.80' })])
+    await until('a long one is grouped', async () => /^1,234,\d{3}\.\d\d$/.test(await text('#open')))
     await platform.build('*')
     await until('the job is listed as done', async () => /build-view\*completed/.test(await text('#jobs')))
     await picture('start-page-jobs')

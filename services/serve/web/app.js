@@ -11,7 +11,9 @@ const TABLE_ROWS = 12
 
 const $ = (id) => document.getElementById(id)
 const number = new Intl.NumberFormat('en', { maximumFractionDigits: 3 })
-const show = (value) => (value === null || value === undefined ? '–' : typeof value === 'number' ? number.format(value) : String(value))
+/** Exact numbers come as text and keep every digit. */
+const grouped = (text) => text.replace(/^-?\d+/, (whole) => whole.replace(/\B(?=(\d{3})+$)/g, ','))
+const show = (value) => (value === null || value === undefined ? '–' : typeof value === 'number' ? number.format(value) : grouped(String(value)))
 const time = (iso) => (iso === null ? 'none yet' : iso.slice(0, 19).replace('T', ' '))
 
 /** What the page knows; `told`: the metric on show has answered. */
@@ -227,8 +229,8 @@ function makeChart() {
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), 'UTC'),
       legend: { show: false },
       cursor: { drag: { x: false, y: false } },
-      scales: { y: { range: (_, low, high) => (low === null ? [0, 1] : [Math.min(0, low), high <= 0 ? 1 : high * 1.08]) } },
-      axes: [{ ...axis, size: 30, values: times }, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => number.format(tick)) }],
+      scales: { y: { range: (_, low, high) => (low === null ? [0, 1] : [Math.min(0, low * 1.08), high <= 0 ? 1 : high * 1.08]) } },
+      axes: [{ ...axis, size: 30, space: 90, values: times }, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => number.format(tick)) }],
       series: [
         {},
         { stroke: () => color('--accent'), width: 2.5, points: { show: false } },
