@@ -4,7 +4,7 @@
  */
 
 import { printAvro } from '#format/avro-compatibility.ts'
-import type { AvroNode, FieldNode, NamedNode, RecordNode } from '#format/avro-tree.ts'
+import type { AvroNode, FieldNode, NamedNode, RecordNode } from '#format/avro-node.ts'
 
 /** One change. `path` is a JSON pointer into the newer schema, or into the older one of what was removed. */
 export interface Change {

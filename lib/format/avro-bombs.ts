@@ -7,8 +7,8 @@
  *   sixty deep, unroll into 2^60 values.
  */
 import { LIMITS } from '#core/limits.ts'
+import type { AvroNode, RecordNode } from './avro-node.ts'
 import { SchemaProblem } from './avro-schema.ts'
-import type { AvroNode, RecordNode } from './avro-tree.ts'
 
 /** @throws SchemaProblem naming the place */
 export function refuseBombs(root: AvroNode): void {

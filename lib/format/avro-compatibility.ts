@@ -12,8 +12,8 @@
 
 import { LIMITS } from '#core/limits.ts'
 import { logicalMismatch, viewOf } from './avro-logical.ts'
+import type { AvroNode, EnumNode, FieldNode, FixedNode, RecordNode, UnionNode } from './avro-node.ts'
 import { SchemaProblem } from './avro-schema.ts'
-import type { AvroNode, EnumNode, FieldNode, FixedNode, RecordNode, UnionNode } from './avro-tree.ts'
 import { parseAvro } from './avro-tree.ts'
 
 export { parsingCanonicalForm } from './avro-fingerprint.ts'

@@ -4,9 +4,9 @@
  * (specification 1.12); what a reader makes of it is finite and at most `LIMITS.schemaValues` values.
  */
 import { LIMITS } from '#core/limits.ts'
+import type { AvroNode, FieldNode } from './avro-node.ts'
 import { SchemaProblem } from './avro-schema.ts'
 import { isObject, numberSource, show } from './avro-text.ts'
-import type { AvroNode, FieldNode } from './avro-tree.ts'
 
 /** A field and where it stands. */
 export interface PlacedField {

@@ -4,7 +4,7 @@
  * INTEGERS, WHITESPACE) and "Schema Fingerprints" (CRC-64-AVRO, MD5, SHA-256).
  */
 import { createHash } from 'node:crypto'
-import type { AvroNode } from './avro-tree.ts'
+import type { AvroNode } from './avro-node.ts'
 import { parseAvro } from './avro-tree.ts'
 
 /** The Parsing Canonical Form of a schema's text. @throws SchemaProblem */

@@ -7,7 +7,7 @@
  * (a wider one can); a number made of bytes that are none, or text made of a number's bytes; another unit or kind of time,
  * which is a silent factor of 1,000. An attribute that is no valid logical type is ignored, as the specification says.
  */
-import type { AvroNode, Decimal } from './avro-tree.ts'
+import type { AvroNode, Decimal } from './avro-node.ts'
 
 /** Logical types by the Avro type they may annotate. */
 const LOGICAL_TYPES: Readonly<Record<string, readonly string[]>> = {

@@ -6,8 +6,8 @@
  */
 import { isDefault, type Known } from './avro-defaults.ts'
 import { logicalOf } from './avro-logical.ts'
+import type { AvroNode, FieldNode, NamedNode, PlainNode } from './avro-node.ts'
 import { type Json, namespaceOf, numberSource, printDouble, printFloat, printJson, printObject } from './avro-text.ts'
-import type { AvroNode, FieldNode, NamedNode, PlainNode } from './avro-tree.ts'
 
 /** How a schema is printed; nothing asked for: as it is stored. */
 export interface PrintOptions {

@@ -3,9 +3,9 @@
  * the same as another. What was parsed lately is kept, for most requests bring a schema that was there before.
  */
 import { normalizeAvro, parseAvro, printAvro } from '#format/avro-compatibility.ts'
+import type { AvroNode } from '#format/avro-node.ts'
 import type { PrintOptions } from '#format/avro-print.ts'
 import { SchemaProblem } from '#format/avro-schema.ts'
-import type { AvroNode } from '#format/avro-tree.ts'
 import type { Contract, Reference } from './contract.ts'
 import { identityOf, statedVersion, withoutVersion } from './contract.ts'
 import { contextOf, type SchemaVersion } from './records.ts'

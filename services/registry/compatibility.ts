@@ -4,8 +4,8 @@
  */
 import type { Incompatibility } from '#format/avro-compatibility.ts'
 import { compareNodes } from '#format/avro-compatibility.ts'
+import type { AvroNode } from '#format/avro-node.ts'
 import { SchemaProblem } from '#format/avro-schema.ts'
-import type { AvroNode } from '#format/avro-tree.ts'
 import { propertyOf } from './contract.ts'
 import type { ConfigValue, JsonObject, Level, SchemaVersion } from './records.ts'
 import type { SchemaTable } from './table.ts'

@@ -7,8 +7,8 @@
  * Lists are kept in order and not sorted when asked for; a schema's text is parsed once.
  */
 import { parseAvro, printAvro } from '#format/avro-compatibility.ts'
+import type { AvroNode } from '#format/avro-node.ts'
 import { SchemaProblem } from '#format/avro-schema.ts'
-import type { AvroNode } from '#format/avro-tree.ts'
 import * as contract from './contract.ts'
 import { relatedSubject } from './naming.ts'
 import {

@@ -6,7 +6,7 @@
  * sizes, digits and units changed. Names, fields and symbols come from tiny sets so that they meet. Recursive schemas,
  * namespaces and logical types are among them. A drawn schema may be invalid; `parseAvro` says so and it is drawn again.
  */
-import type { AvroNode } from '#format/avro-tree.ts'
+import type { AvroNode } from '#format/avro-node.ts'
 
 /** Numbers in [0, 1). */
 export type Random = () => number

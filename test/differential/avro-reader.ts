@@ -5,8 +5,8 @@
  */
 import { compareNodes } from '#format/avro-compatibility.ts'
 import { isDefault } from '#format/avro-defaults.ts'
+import type { AvroNode, RecordNode, UnionNode } from '#format/avro-node.ts'
 import { numberSource } from '#format/avro-text.ts'
-import type { AvroNode, RecordNode, UnionNode } from '#format/avro-tree.ts'
 
 /** null and booleans as they are; integers `i:1`, floats by the bits of a double `d:3ff…`, text `s:…`, bytes `b:hex`. */
 export type Word = null | boolean | string | Word[] | { [key: string]: Word }

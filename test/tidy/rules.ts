@@ -68,6 +68,25 @@ export function importBreaches(file: SourceFile): string[] {
   })
 }
 
+/** Circles of imports among these files, each as the path around it: files of a circle can only be read together. */
+export function importCircles(files: readonly SourceFile[]): string[] {
+  const byPath = new Map(files.map((file) => [file.path, file]))
+  const done = new Set<string>()
+  const circles: string[] = []
+  const visit = (file: SourceFile, way: readonly string[]): void => {
+    const met = way.indexOf(file.path)
+    if (met >= 0) circles.push([...way.slice(met), file.path].join(' > '))
+    if (met >= 0 || done.has(file.path)) return
+    for (const { specifier } of file.imports) {
+      const target = byPath.get(resolveImport(file.path, specifier) ?? '')
+      if (target !== undefined) visit(target, [...way, file.path])
+    }
+    done.add(file.path)
+  }
+  for (const file of files) visit(file, [])
+  return circles
+}
+
 // kafkajs measures its throttling by the wall clock, so the patched timer of kafkajs-raw.ts has to ask the same one.
 const BANNED: readonly {
   readonly pattern: RegExp

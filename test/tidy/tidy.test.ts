@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { ERRORS } from '#io/errors.ts'
 import { referencePages } from '../../infra/docs/generate.ts'
-import { bannedBreaches, docBreaches, importBreaches, sizeQuestions } from './rules.ts'
+import { bannedBreaches, docBreaches, importBreaches, importCircles, sizeQuestions } from './rules.ts'
 import { importsOf, largeFiles, sourceFiles } from './source.ts'
 
 const files = sourceFiles()
@@ -17,6 +17,15 @@ test('who may import whom', () => {
   expect(importBreaches(planted('services/speed/x.ts', "import { a } from '#testkit/clock.ts'"))).toHaveLength(1)
   expect(importBreaches(planted('batch/x.ts', "import { a } from '#core/time.ts'"))).toHaveLength(0)
   expect(files.flatMap(importBreaches)).toEqual([])
+})
+
+test('imports go one way: no circle', () => {
+  const a = planted('lib/core/a.ts', "import { b } from './b.ts'")
+  const b = planted('lib/core/b.ts', "import type { c } from '#core/c.ts'")
+  const c = planted('lib/core/c.ts', "import { a } from './a.ts'")
+  expect(importCircles([a, b])).toEqual([])
+  expect(importCircles([a, b, c])).toEqual(['lib/core/a.ts > lib/core/b.ts > lib/core/c.ts > lib/core/a.ts'])
+  expect(importCircles(files)).toEqual([])
 })
 
 test('no wall clock, randomness, console or file system outside their places', () => {
