@@ -22,6 +22,9 @@ import { Tail } from './tail.ts'
 /** How often the lake is asked for new views, ms. */
 const VIEWS_EVERY_MS = 500
 
+/** How often it is looked where the event topics begin, ms: retention moves on. */
+const LOG_STARTS_EVERY_MS = 10_000
+
 /** What the service is composed of. */
 export interface ServeDeps {
   readonly log: EventLog
@@ -55,6 +58,8 @@ interface Followed {
   readonly liveFrom: Map<number, number>
   /** Trouble with the lake, in words; null when there is none. */
   trouble: string | null
+  /** First offset that the event topic still holds, per partition; empty until it is known. */
+  logStarts: readonly number[]
 }
 
 /** Starts following; resolves at once. `readiness` tells when answers are up to date. */
@@ -122,13 +127,22 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
     // The view first: the tail then leaves out the tables that it covers.
     const trouble = await viewsTrouble(served, null)
     const sealed = tailOf(served, sealedTopic(definition.name), liveFrom)
-    followed.set(definition.name, { served, sealed, live: null, liveFrom, trouble })
+    followed.set(definition.name, { served, sealed, live: null, liveFrom, trouble, logStarts: [] })
+  }
+
+  async function lookForStarts(one: Followed): Promise<void> {
+    // A log that does not answer is the tails' trouble.
+    one.logStarts = await log.startOffsets(eventsTopic(one.served.definition.stream.name)).catch(() => one.logStarts)
   }
 
   const viewsLoop = (async () => {
+    let startsAt = Number.NEGATIVE_INFINITY
     while (!signal.aborted) {
+      const looks = clock.monotonic() >= startsAt
+      if (looks) startsAt = clock.monotonic() + LOG_STARTS_EVERY_MS
       for (const one of followed.values()) {
         await refreshViews(one)
+        if (looks) await lookForStarts(one)
         if (one.live === null && one.sealed.caughtUp)
           one.live = tailOf(one.served, liveTopic(one.served.definition.name), one.liveFrom)
       }
@@ -144,7 +158,7 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
     // Once caught up, a tail in trouble only makes answers older: they stay exact for the offsets they name.
     if (one.live === null || !everCaughtUp(one))
       return { code: 'SPEED_BEHIND', reason: one.trouble ?? reasonOf(one) ?? 'still reading' }
-    return served.store.refusal()
+    return served.store.refusal() ?? lostBefore(one)
   }
   const caught = new WeakSet<Followed>()
   function everCaughtUp(one: Followed): boolean {
@@ -194,6 +208,21 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
       await loading
       if (deps.duckdb === undefined) duckdb.close()
     },
+  }
+}
+
+/**
+ * Refuses an answer that ends before the log begins: the events between are neither in it nor will any partial ever bring
+ * them, for retention has taken both. Only a view has them.
+ */
+function lostBefore({ served, logStarts }: Followed): { code: string; reason: string } | null {
+  const { offsets } = served.store.state()
+  const partition = logStarts.findIndex((start, at) => (offsets[at] ?? 0) < start)
+  if (partition < 0) return null
+  const between = `[${offsets[partition] ?? 0}, ${logStarts[partition]})`
+  return {
+    code: 'CUT_UNCOVERED',
+    reason: `partition ${partition}: offsets ${between} are in no partial and no longer on the log, only in the archive`,
   }
 }
 
