@@ -12,6 +12,7 @@ import type { Barriers } from '../services/barriers/barriers.ts'
 import { collectStart } from './memory.ts'
 import {
   archiveReadiness,
+  archiveSeries,
   type Base,
   listen,
   openArchive,
@@ -77,6 +78,7 @@ async function compose(base: Base): Promise<Embedded> {
   const registry = registryAt(place)
   const barriers = await openBarriers(base, registry)
   const archive = await openArchive(base, { registry, lake })
+  archiveSeries(base, archive)
   const speed = openSpeed(base, place)
   speedSeries(base, speed)
   const serve = await openServe(base, lake)

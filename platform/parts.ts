@@ -292,3 +292,13 @@ export function speedSeries({ telemetry }: Base, speed: Speed): void {
       telemetry.set('tidemark_state_bytes', { service: 'speed', metric: stream }, total)
   })
 }
+
+/** Series of the archive, brought up to date at every scrape. */
+export function archiveSeries({ telemetry }: Base, archive: Archive): void {
+  telemetry.onScrape(() => {
+    const records = new Map<string, number>()
+    for (const { stream, archived, end } of archive.lag())
+      records.set(stream, (records.get(stream) ?? 0) + end - archived)
+    for (const [stream, total] of records) telemetry.set('tidemark_archive_lag_records', { stream }, total)
+  })
+}

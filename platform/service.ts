@@ -10,6 +10,7 @@ import type { HttpApp, PartReadiness } from '#io/http.ts'
 import { demoStream, startLapse } from './lapse.ts'
 import {
   archiveReadiness,
+  archiveSeries,
   type Base,
   listen,
   openArchive,
@@ -80,6 +81,7 @@ const SERVICES: Record<string, (base: Base) => Promise<string>> = {
   async archive(base) {
     const registry = registryAt(needRegistry(base))
     const archive = await openArchive(base, { registry, lake: await openLake(base.config) })
+    archiveSeries(base, archive)
     return health(base, 'archive', () => ({ archive: archiveReadiness(archive) }))
   },
   async batch(base) {

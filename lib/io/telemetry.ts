@@ -52,13 +52,16 @@ const SERIES = {
     help: 'Events whose id was seen before, in sealed epochs.',
     labels: ['stream'],
   },
-  tidemark_events_total: { kind: 'counter', help: 'Events admitted, in sealed epochs.', labels: ['stream'] },
+  tidemark_events_total: {
+    kind: 'counter',
+    help: 'Events that count, in sealed epochs: neither duplicates nor from the future.',
+    labels: ['stream'],
+  },
   tidemark_ingested_events_total: {
     kind: 'counter',
     help: 'Events over HTTP by outcome.',
     labels: ['stream', 'outcome'],
   },
-  tidemark_archive_rows_total: { kind: 'counter', help: 'Records archived.', labels: ['stream'] },
   tidemark_archive_lag_records: {
     kind: 'gauge',
     help: 'Records of the log that are not archived yet.',
@@ -66,7 +69,6 @@ const SERIES = {
   },
   tidemark_state_bytes: { kind: 'gauge', help: 'Estimated bytes of state.', labels: ['service', 'metric'] },
   tidemark_state_entries: { kind: 'gauge', help: '(window, group) entries held.', labels: ['service', 'metric'] },
-  tidemark_jobs: { kind: 'gauge', help: 'Jobs by type and state.', labels: ['type', 'state'] },
   tidemark_view_cut: { kind: 'gauge', help: 'Cut of the view that is read; 0 without one.', labels: ['metric'] },
   tidemark_view_last_success_timestamp_seconds: {
     kind: 'gauge',

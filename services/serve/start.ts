@@ -232,7 +232,7 @@ function countOnce(telemetry: Telemetry, { stream }: MetricDefinition): (tags: P
   return (tags) => {
     if (tags.part !== 0 || tags.epoch <= (counted.get(tags.partition) ?? -1)) return
     counted.set(tags.partition, tags.epoch)
-    telemetry.add('tidemark_events_total', { stream: stream.name }, tags.events)
+    telemetry.add('tidemark_events_total', { stream: stream.name }, tags.events - tags.duplicates)
     telemetry.add('tidemark_dead_letters_total', { stream: stream.name }, tags.dead)
     telemetry.add('tidemark_quarantined_events_total', { stream: stream.name }, tags.quarantined)
     telemetry.add('tidemark_duplicate_events_total', { stream: stream.name }, tags.duplicates)

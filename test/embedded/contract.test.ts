@@ -340,6 +340,7 @@ describe('surface', () => {
       'tidemark_view_cut',
       'tidemark_consumer_lag_records',
       'tidemark_state_bytes',
+      'tidemark_archive_lag_records',
     ])
       expect(series.text).toContain(`\n${name}{`)
     await until('nothing is behind', async () => {

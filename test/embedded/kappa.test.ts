@@ -5,7 +5,7 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { readViews } from '#io/views.ts'
-import { startForTest, type TestPlatform } from '#testkit/embedded.ts'
+import { startForTest, type TestPlatform, until } from '#testkit/embedded.ts'
 
 const START = Date.UTC(2024, 2, 1, 10)
 const sale = (id: string, minute: number, shop: string, cents: number) => ({
@@ -79,4 +79,19 @@ test('a kappa metric is built, published and served from its stream arm; drift b
   await platform.build('takings')
   expect((await answered('batch')).cells).toEqual(expected([...sent, ...THIRD]))
   expect(await platform.drift('takings')).toMatchObject({ cells_different: 0 })
+})
+
+test('[S5][O1] the series count each event once, and the duplicates apart', async () => {
+  const all = [...FIRST, ...SECOND, ...THIRD]
+  const distinct = new Set(all.map(({ id }) => id)).size
+  const series = (name: string) => platform.series(name, { stream: 'sales' })
+  await until('the last epochs are counted', async () => {
+    const [events, duplicates] = [
+      await series('tidemark_events_total'),
+      await series('tidemark_duplicate_events_total'),
+    ]
+    return events + duplicates >= all.length
+  })
+  expect(await series('tidemark_events_total')).toBe(distinct)
+  expect(await series('tidemark_duplicate_events_total')).toBe(all.length - distinct)
 })
