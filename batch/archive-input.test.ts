@@ -5,7 +5,7 @@ import type { StreamDefinition } from '#metrics/definition.ts'
 import { type ArchiveEntry, WRITERS_KEY } from '#schemas/archive.ts'
 import { createMemoryLake } from '#testkit/lake-memory.ts'
 import { random, SEED } from '#testkit/runs.ts'
-import { loadShop } from '#testkit/small-shop.ts'
+import { loadSales } from '#testkit/sales.ts'
 import { type ArchiveAtCut, type ArchiveFile, archiveRelation, findDuplicates, verifyFiles } from './archive-input.ts'
 
 process.stdout.write(`archive-input: repeat with SEED=${SEED}\n`)
@@ -15,18 +15,18 @@ afterAll(() => lake.dispose())
 
 test('[L2] a file that was written before a field existed is read with the default of the schema', async () => {
   const db = await openDuckDb({ threads: 1, memoryMb: 128, temporaryDirectory: null })
-  const [shop] = (await loadShop()).streams
-  const schema = JSON.parse(shop!.schema)
+  const [sales] = (await loadSales()).streams
+  const schema = JSON.parse(sales!.schema)
   schema.fields.push(
     { name: 'country', type: 'string', default: "Côte d'Ivoire" },
     { name: 'tax', type: { type: 'bytes', logicalType: 'decimal', precision: 12, scale: 2 }, default: '\u00ff\u0000' },
     { name: 'count', type: 'int', default: 3 },
   )
   const stream: StreamDefinition = {
-    ...shop!,
+    ...sales!,
     schema: JSON.stringify(schema),
     fields: [
-      ...shop!.fields,
+      ...sales!.fields,
       { name: 'country', kind: 'string', nullable: false, precision: 0, scale: 0 },
       { name: 'tax', kind: 'decimal', nullable: false, precision: 12, scale: 2 },
       { name: 'count', kind: 'int64', nullable: false, precision: 0, scale: 0 },

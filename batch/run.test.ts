@@ -1,6 +1,6 @@
 /**
  * Goal: over HTTP, a job builds views, drift follows, and every promise of the API about jobs, views and reports holds.
- * Method: the real queue (embedded PostgreSQL), worker and routes; archive and speed are plain code over the small shop.
+ * Method: the real queue (embedded PostgreSQL), worker and routes; archive and speed are plain code over the sales.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -15,14 +15,14 @@ import { createMemoryLake } from '#testkit/lake-memory.ts'
 import { createMemoryLog } from '#testkit/log-memory.ts'
 import { random, SEED } from '#testkit/runs.ts'
 import {
-  archiveShop,
+  archiveSales,
   expectedRows,
-  loadShop,
-  randomShop,
-  type ShopRecord,
-  sealShop,
+  loadSales,
+  randomSales,
+  type SaleRecord,
+  sealSales,
   viewRows,
-} from '#testkit/small-shop.ts'
+} from '#testkit/sales.ts'
 import { batchRoutes } from './routes.ts'
 import { startBatch } from './run.ts'
 
@@ -31,9 +31,9 @@ process.stdout.write(`batch: repeat with SEED=${SEED}\n`)
 const directory = await mkdtemp(join(tmpdir(), 'tidemark-batch-'))
 const lake = createMemoryLake()
 const log = createMemoryLog({ clock: systemClock })
-const definitions = await loadShop()
-const source = randomShop(random(SEED), 12)
-const partitions: ShopRecord[][] = [[], []]
+const definitions = await loadSales()
+const source = randomSales(random(SEED), 12)
+const partitions: SaleRecord[][] = [[], []]
 let jobs: JobQueue
 let app: HttpApp
 let batch: { close(): Promise<void> }
@@ -47,8 +47,8 @@ async function putBarrier(): Promise<{ id: number }> {
     const until = records.findIndex((record) => 'barrier' in record && record.barrier === id) + 1
     partitions[at]!.push(...records.slice(partitions[at]!.length, until))
   }
-  await archiveShop(lake, partitions, 50)
-  await sealShop(log, definitions.metrics[0]!, partitions)
+  await archiveSales(lake, partitions, 50)
+  await sealSales(log, definitions.metrics[0]!, partitions)
   return { id }
 }
 

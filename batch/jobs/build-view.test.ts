@@ -13,15 +13,7 @@ import type { ViewEntry } from '#schemas/view.ts'
 import { createMemoryLake, type MemoryLake } from '#testkit/lake-memory.ts'
 import { createMemoryLog } from '#testkit/log-memory.ts'
 import { random, SEED } from '#testkit/runs.ts'
-import {
-  archiveShop,
-  cutOf,
-  expectedRows,
-  loadShop,
-  randomShop,
-  type ShopRecord,
-  viewRows,
-} from '#testkit/small-shop.ts'
+import { archiveSales, cutOf, expectedRows, loadSales, randomSales, type SaleRecord, viewRows } from '#testkit/sales.ts'
 import type { BatchDeps } from '../deps.ts'
 import { DAY_MS } from '../view-blocks.ts'
 import { buildViews } from './build-view.ts'
@@ -34,7 +26,7 @@ const job: JobContext = {
   progress: async () => undefined,
   log: async () => undefined,
 }
-const definitions: Definitions = await loadShop()
+const definitions: Definitions = await loadSales()
 const lakes: MemoryLake[] = []
 afterEach(() => {
   for (const lake of lakes.splice(0)) lake.dispose()
@@ -69,15 +61,15 @@ const hashesOf = (view: ViewEntry) =>
 
 test('[B2] a view holds exactly the events below the cut, duplicates, quarantined and later ones left out', async () => {
   const { lake, build } = setUp()
-  const partitions = randomShop(random(SEED), 30)
-  await archiveShop(lake, partitions)
+  const partitions = randomSales(random(SEED), 30)
+  await archiveSales(lake, partitions)
   for (const [cut, endsAtBarriers] of [
     [30, true],
     [11, true],
     [17, false],
   ] as const) {
     const fresh = setUp()
-    await archiveShop(fresh.lake, partitions, 20, endsAtBarriers)
+    await archiveSales(fresh.lake, partitions, 20, endsAtBarriers)
     const { view } = await fresh.build(cut)
     expect(view).toMatchObject({
       metric: 'takings',
@@ -94,15 +86,15 @@ test('[B2] a view holds exactly the events below the cut, duplicates, quarantine
 
 test('[B2] an incremental run equals a full one, and a repeated one has the same bytes', async () => {
   const { lake, build } = setUp()
-  const partitions = randomShop(random(SEED + 1), 40)
+  const partitions = randomSales(random(SEED + 1), 40)
   for (const cut of [5, 18, 19, 40]) {
-    await archiveShop(
+    await archiveSales(
       lake,
       partitions.map((records, at) => records.slice(0, cutOf(partitions, cut)[at])),
     )
     const { view } = await build(cut)
     const full = setUp()
-    await archiveShop(full.lake, partitions, 1_000)
+    await archiveSales(full.lake, partitions, 1_000)
     const whole = await full.build(cut)
     expect(hashesOf(view)).toEqual(hashesOf(whole.view))
     expect(await rowsOf(lake, view)).toEqual(expectedRows(partitions, cutOf(partitions, cut)))
@@ -119,16 +111,16 @@ test('[B2] with many small files and many queries too: incremental, full and rep
     const draw = random(SEED + 10 + run)
     const limits = { fileRows: 4 + Math.floor(draw() * 40), chunkEvents: 1 + Math.floor(draw() * 60) }
     const { lake, build } = setUp(definitions, undefined, limits)
-    const partitions = randomShop(draw, 26, undefined, 30 * DAY_MS)
+    const partitions = randomSales(draw, 26, undefined, 30 * DAY_MS)
     for (const cut of [7, 25, 26]) {
-      await archiveShop(
+      await archiveSales(
         lake,
         partitions.map((records, at) => records.slice(0, cutOf(partitions, cut)[at])),
         50,
       )
       const { view } = await build(cut)
       const full = setUp(definitions, undefined, cut === 25 ? { ...limits, chunkEvents: 1_000_000 } : limits)
-      await archiveShop(full.lake, partitions, 1_000)
+      await archiveSales(full.lake, partitions, 1_000)
       expect(hashesOf(view), JSON.stringify(limits)).toEqual(hashesOf((await full.build(cut)).view))
       expect(await rowsOf(lake, view)).toEqual(expectedRows(partitions, cutOf(partitions, cut)))
       carried += view.files.filter((file) => !file.path.includes(`/${cut}/`)).length
@@ -142,16 +134,16 @@ test('[B2] with many small files and many queries too: incremental, full and rep
 
 test('files whose days no new event touches are carried over by reference', async () => {
   const { lake, build } = setUp(definitions, undefined, { fileRows: 1, chunkEvents: 100 })
-  const day = (date: number, id: string): ShopRecord => ({
+  const day = (date: number, id: string): SaleRecord => ({
     id,
     time: Date.UTC(2026, 0, date, 12),
     shop: 'a',
     cents: 100,
   })
-  const first: ShopRecord[][] = [[day(1, 'a'), day(2, 'b'), { barrier: 1 }], [{ barrier: 1 }]]
-  await archiveShop(lake, first)
+  const first: SaleRecord[][] = [[day(1, 'a'), day(2, 'b'), { barrier: 1 }], [{ barrier: 1 }]]
+  await archiveSales(lake, first)
   const one = await build(1)
-  await archiveShop(lake, [
+  await archiveSales(lake, [
     [...first[0]!, day(2, 'c'), day(4, 'd'), { barrier: 2 }],
     [...first[1]!, { barrier: 2 }],
   ])
@@ -167,19 +159,19 @@ test('files whose days no new event touches are carried over by reference', asyn
 
 test('a duplicate is judged by its own partition and horizon, also when the first one lies in another file and day', async () => {
   const { lake, build } = setUp()
-  const sale = (id: string, date: number): ShopRecord => ({ id, time: Date.UTC(2026, 0, date), shop: 'a', cents: 1 })
-  const b = (barrier: number): ShopRecord => ({ barrier })
+  const sale = (id: string, date: number): SaleRecord => ({ id, time: Date.UTC(2026, 0, date), shop: 'a', cents: 1 })
+  const b = (barrier: number): SaleRecord => ({ barrier })
   const partitions = [
     [sale('x', 1), b(1), sale('x', 2), b(2), sale('y', 2), b(3), b(4), b(5), sale('x', 5), sale('y', 5), b(6)],
     [sale('x', 1), b(1), b(2), b(3), b(4), b(5), b(6)],
   ]
-  await archiveShop(
+  await archiveSales(
     lake,
     partitions.map((records, at) => records.slice(0, cutOf(partitions, 2)[at])),
     1,
   )
   await build(2)
-  await archiveShop(lake, partitions, 1)
+  await archiveSales(lake, partitions, 1)
   const { view } = await build(6)
   // x of epoch 1 repeats x of epoch 0; x of epoch 5 is 4 epochs behind the last x; y of epoch 5 is 3 behind: both count.
   expect(
@@ -196,8 +188,8 @@ test('a duplicate is judged by its own partition and horizon, also when the firs
 
 test('files of a build that failed go once a later cut is published; what any entry names stays', async () => {
   const { lake, build } = setUp(definitions, undefined, { fileRows: 4, chunkEvents: 1_000 })
-  const partitions = randomShop(random(SEED + 6), 12, undefined, 20 * DAY_MS)
-  await archiveShop(lake, partitions)
+  const partitions = randomSales(random(SEED + 6), 12, undefined, 20 * DAY_MS)
+  await archiveSales(lake, partitions)
   const old = (await build(4)).view
   const filesOf = (cut: number) => [...lake.files.keys()].filter((path) => path.includes(`/${old.generation}/${cut}/`))
   lake.onCall = ({ operation }) => (operation === 'create' ? { when: 'before', error: new Error('killed') } : null)
@@ -217,8 +209,8 @@ test('files of a build that failed go once a later cut is published; what any en
 
 test('[law 7] after a rollback a cut that was overtaken and never published is not published either', async () => {
   const { lake, build } = setUp()
-  const partitions = randomShop(random(SEED + 7), 9)
-  await archiveShop(lake, partitions)
+  const partitions = randomSales(random(SEED + 7), 9)
+  await archiveSales(lake, partitions)
   await build(3)
   await build(9)
   await rollbackView(lake, { metric: 'takings', arm: 'sql', to: null, job: null, publishedMs: 1 })
@@ -245,15 +237,15 @@ function copyOf(lake: MemoryLake): MemoryLake {
 }
 
 test('[B3] a build that dies before or after any durable step leaves the old view, and the next one gives the same bytes', async () => {
-  const partitions = randomShop(random(SEED + 2), 8)
+  const partitions = randomSales(random(SEED + 2), 8)
   const start = setUp()
-  await archiveShop(
+  await archiveSales(
     start.lake,
     partitions.map((records, at) => records.slice(0, cutOf(partitions, 4)[at])),
     50,
   )
   const old = (await start.build(4)).view
-  await archiveShop(start.lake, partitions, 50)
+  await archiveSales(start.lake, partitions, 50)
   const reference = setUp(definitions, copyOf(start.lake))
   const expected = hashesOf((await reference.build(8)).view)
   let fired = 0
@@ -288,8 +280,8 @@ test('[B3] a build that dies before or after any durable step leaves the old vie
 test('[L2] a damaged archive file is refused before a number is made of it, also by a process that has read it whole', async () => {
   for (const hasRead of [false, true]) {
     const { lake, build } = setUp()
-    const partitions = randomShop(random(SEED + 3), 6)
-    await archiveShop(lake, partitions)
+    const partitions = randomSales(random(SEED + 3), 6)
+    await archiveSales(lake, partitions)
     const path = [...lake.files.keys()].find((name) => name.endsWith('.parquet'))!
     if (hasRead) await build(5)
     const bytes = lake.files.get(path)!.slice()
@@ -304,10 +296,10 @@ test('[L2] a damaged archive file is refused before a number is made of it, also
 
 test('another definition is another generation and is built whole', async () => {
   const { lake, build } = setUp()
-  const partitions = randomShop(random(SEED + 4), 8)
-  await archiveShop(lake, partitions)
+  const partitions = randomSales(random(SEED + 4), 8)
+  await archiveSales(lake, partitions)
   const old = await build(8)
-  const changed = setUp(await loadShop('count(*) filter (where amount > 20)'), lake)
+  const changed = setUp(await loadSales('count(*) filter (where amount > 20)'), lake)
   const fresh = await changed.build(8)
   expect(fresh.view.generation).not.toBe(old.view.generation)
   expect(fresh.days).toBe(old.days)
@@ -315,8 +307,8 @@ test('another definition is another generation and is built whole', async () => 
 
 test('[B3] rollback points back to an older view by a new entry; old views stay readable', async () => {
   const { lake, build } = setUp()
-  const partitions = randomShop(random(SEED + 5), 9)
-  await archiveShop(lake, partitions)
+  const partitions = randomSales(random(SEED + 5), 9)
+  await archiveSales(lake, partitions)
   await build(3)
   await build(6)
   await build(9)

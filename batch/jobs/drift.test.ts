@@ -1,6 +1,6 @@
 /**
  * Goal: the stream arm equals the SQL arm on healthy data, and drift tells exactly what differs (law 12).
- * Method: the small shop with its partials sealed by plain code; then one arm's files are changed by one cell, one row
+ * Method: the sales with its partials sealed by plain code; then one arm's files are changed by one cell, one row
  * less, one row twice, and the report must name those cells and no other.
  */
 import { afterEach, expect, test } from 'vitest'
@@ -15,16 +15,16 @@ import { createMemoryLog } from '#testkit/log-memory.ts'
 import { tableOf } from '#testkit/partials.ts'
 import { random, SEED } from '#testkit/runs.ts'
 import {
-  archiveShop,
+  archiveSales,
   cutOf,
   expectedRows,
-  loadShop,
+  loadSales,
   publishSealed,
-  randomShop,
-  type ShopRecord,
-  sealShop,
+  randomSales,
+  type SaleRecord,
+  sealSales,
   viewRows,
-} from '#testkit/small-shop.ts'
+} from '#testkit/sales.ts'
 import type { BatchDeps } from '../deps.ts'
 import { buildViews } from './build-view.ts'
 import { compareViews, runDrift } from './drift.ts'
@@ -38,14 +38,14 @@ const job: JobContext = {
   progress: async () => undefined,
   log: async () => undefined,
 }
-const definitions = await loadShop()
+const definitions = await loadSales()
 const metric = definitions.metrics[0]!
 const lakes: MemoryLake[] = []
 afterEach(() => {
   for (const lake of lakes.splice(0)) lake.dispose()
 })
 
-async function setUp(partitions: ShopRecord[][]) {
+async function setUp(partitions: SaleRecord[][]) {
   const lake = createMemoryLake()
   lakes.push(lake)
   const deps: BatchDeps = {
@@ -57,16 +57,16 @@ async function setUp(partitions: ShopRecord[][]) {
     openDuckDb: () => openDuckDb({ threads: 1, memoryMb: 256, temporaryDirectory: null }),
     waitMs: 0,
   }
-  await archiveShop(lake, partitions, 50)
+  await archiveSales(lake, partitions, 50)
   const build = async (cut: number) =>
     (await buildViews(deps, metric.stream, [metric], { cut, days: 'touched' }, job))[0]!.view
   return { lake, deps, build }
 }
 
 test('both arms hold the same rows, built in one step or in several, and drift is zero [law 12]', async () => {
-  const partitions = randomShop(random(SEED), 25)
+  const partitions = randomSales(random(SEED), 25)
   const { lake, deps, build } = await setUp(partitions)
-  await sealShop(deps.log, metric, partitions)
+  await sealSales(deps.log, metric, partitions)
   for (const cut of [9, 10, 25]) {
     await build(cut)
     const report = await runDrift(deps, metric, job)
@@ -95,7 +95,7 @@ test('both arms hold the same rows, built in one step or in several, and drift i
   }
   // A mark that leads past what is needed costs a second reading and nothing else.
   const marked = await setUp(partitions)
-  await sealShop(marked.deps.log, metric, partitions)
+  await sealSales(marked.deps.log, metric, partitions)
   const ends = await marked.deps.log.endOffsets('sealed.takings')
   await marked.deps.log.storePositions(
     `stream-view.takings.${metric.generation}`,
@@ -105,15 +105,15 @@ test('both arms hold the same rows, built in one step or in several, and drift i
   await marked.build(25)
   expect(await runDrift(marked.deps, metric, job)).toMatchObject({ cells_different: 0 })
   // Published twice by a second speed layer: nothing changes. A repeated run is a report of its own.
-  await sealShop(deps.log, metric, partitions)
+  await sealSales(deps.log, metric, partitions)
   expect(await runDrift(deps, metric, job)).toMatchObject({ report: '25-2', cells_different: 0 })
   expect(JSON.parse(new TextDecoder().decode((await lake.read('drift/takings/25-2.json'))!))).toMatchObject({ cut: 25 })
 })
 
 test('of several publications of one epoch only the one with the highest offset counts, part by part', async () => {
   const start = Date.UTC(2026, 0, 5)
-  const sale = (id: string): ShopRecord => ({ id, time: start, shop: 'a', cents: 1 })
-  const partitions: ShopRecord[][] = [[sale('a'), sale('b'), { barrier: 1 }], [{ barrier: 1 }]]
+  const sale = (id: string): SaleRecord => ({ id, time: start, shop: 'a', cents: 1 })
+  const partitions: SaleRecord[][] = [[sale('a'), sale('b'), { barrier: 1 }], [{ barrier: 1 }]]
   const { lake, deps } = await setUp(partitions)
   const tags = (next: number, part: number, parts: number): PartialTags => ({
     kind: 'sealed',
@@ -140,7 +140,7 @@ test('of several publications of one epoch only the one with the highest offset 
   })
   const table = (from: number, n: number) =>
     tableOf(metric.layout, [{ from, group: ['a'], cells: [n, 0, n, 0, n, n, 0, n, 1, 0, 1, 0, 0] }])
-  await sealShop(deps.log, metric, partitions, ({ partition }) => partition === 0)
+  await sealSales(deps.log, metric, partitions, ({ partition }) => partition === 0)
   const at = { cut: 1, offsets: [3, 1], watermark: null }
   await publishSealed(deps.log, metric, tags(1, 0, 1), table(start, 9))
   await publishSealed(deps.log, metric, tags(3, 0, 2), table(start, 2))
@@ -160,9 +160,9 @@ test('of several publications of one epoch only the one with the highest offset 
 })
 
 test('a missing sealed epoch is refused by partition and range; a speed layer on its way is waited for', async () => {
-  const partitions = randomShop(random(SEED + 1), 8)
+  const partitions = randomSales(random(SEED + 1), 8)
   const hole = await setUp(partitions)
-  await sealShop(hole.deps.log, metric, partitions, (tags) => tags.partition === 1 && tags.epoch === 3)
+  await sealSales(hole.deps.log, metric, partitions, (tags) => tags.partition === 1 && tags.epoch === 3)
   const [from, until] = [cutOf(partitions, 3)[1]!, cutOf(partitions, 4)[1]!]
   const at = { cut: 8, offsets: cutOf(partitions, 8), watermark: null }
   await expect(streamViewAt(hole.deps, metric, at, job)).rejects.toMatchObject({
@@ -170,12 +170,12 @@ test('a missing sealed epoch is refused by partition and range; a speed layer on
     context: { partition: 1, from, until },
   })
   const behind = await setUp(partitions)
-  await sealShop(behind.deps.log, metric, partitions, (tags) => tags.partition === 1 && tags.epoch >= 7)
+  await sealSales(behind.deps.log, metric, partitions, (tags) => tags.partition === 1 && tags.epoch >= 7)
   await expect(streamViewAt(behind.deps, metric, at, job)).rejects.toMatchObject({
     code: 'SPEED_BEHIND',
     retry: 'later',
   })
-  await sealShop(behind.deps.log, metric, partitions)
+  await sealSales(behind.deps.log, metric, partitions)
   expect(await streamViewAt(behind.deps, metric, at, job)).toMatchObject({ cut: 8, arm: 'stream' })
 })
 
@@ -213,18 +213,18 @@ const CASES: [name: string, select: string, cells: string[]][] = [
 
 test('remove, double or change one cell in either arm and exactly that is reported [law 12]', async () => {
   const start = Date.UTC(2026, 0, 5)
-  const sale = (i: number, shop: string | null): ShopRecord => ({
+  const sale = (i: number, shop: string | null): SaleRecord => ({
     id: `i${i}`,
     time: start + i * 600_000,
     shop,
     cents: 100 + i,
   })
-  const partitions: ShopRecord[][] = [
+  const partitions: SaleRecord[][] = [
     [sale(1, 'a'), sale(2, 'b'), sale(3, null), sale(9, 'a'), sale(200, 'a'), { barrier: 1 }],
     [sale(4, 'a'), { barrier: 1 }],
   ]
   const { lake, deps, build } = await setUp(partitions)
-  await sealShop(deps.log, metric, partitions)
+  await sealSales(deps.log, metric, partitions)
   const sql = await build(1)
   const stream = await streamViewAt(deps, metric, sql, job)
   expect(await compareViews(deps, metric, { sql, stream }, job)).toEqual({ cells: 35, different: 0, differences: [] })
@@ -240,13 +240,13 @@ test('remove, double or change one cell in either arm and exactly that is report
 })
 
 test('the report shows exact values and null for an arm without the row', async () => {
-  const partitions: ShopRecord[][] = [
+  const partitions: SaleRecord[][] = [
     [{ id: 'a', time: Date.UTC(2026, 0, 5), shop: 'a', cents: 5 }, { barrier: 1 }],
     [{ barrier: 1 }],
   ]
   const { deps, build } = await setUp(partitions)
   await build(1)
-  await sealShop(deps.log, metric, [
+  await sealSales(deps.log, metric, [
     [{ id: 'a', time: Date.UTC(2026, 0, 5), shop: null, cents: 7 }, { barrier: 1 }],
     [{ barrier: 1 }],
   ])

@@ -1,5 +1,5 @@
 /**
- * A small shop: one stream with duplicates, nulls, money and late events, one metric over it, written by plain code into a
+ * Sales: one stream with duplicates, nulls, money and late events, one metric over it, written by plain code into a
  * lake (archive) and a log (sealed partials), and an oracle for its views. Shares no code with readers, builders or engine
  * beyond the file and wire formats.
  */
@@ -29,7 +29,7 @@ export interface Sale {
 }
 
 /** A record of a partition, at the offset of its index. */
-export type ShopRecord = Sale | { readonly barrier: number }
+export type SaleRecord = Sale | { readonly barrier: number }
 
 /** Size of the metric's windows. */
 const HOUR_MS = 3_600_000
@@ -56,7 +56,7 @@ const SCHEMA = {
 
 const STREAM = `
 stream: sales
-doc: Sales of small shops.
+doc: Sales by shop.
 schema: sale.avsc
 key: shop
 id: id
@@ -83,12 +83,12 @@ measures:
 `
 
 /** The definitions; another `big` makes another generation of the metric. */
-export async function loadShop(big = 'count(*) filter (where amount > 10)'): Promise<Definitions> {
+export async function loadSales(big = 'count(*) filter (where amount > 10)'): Promise<Definitions> {
   const db = await openDuckDb({ threads: 1, memoryMb: 128, temporaryDirectory: null })
   try {
     const outcome = await loadDefinitions(
       {
-        directory: 'shop',
+        directory: 'sales',
         files: [
           { path: 'streams/sales.yaml', text: STREAM },
           { path: 'streams/sale.avsc', text: JSON.stringify(SCHEMA) },
@@ -106,14 +106,14 @@ export async function loadShop(big = 'count(*) filter (where amount > 10)'): Pro
 
 /** What plain code knows about a record: epoch, watermark before it, whether it counts. */
 interface Placed {
-  readonly record: ShopRecord
+  readonly record: SaleRecord
   readonly offset: number
   readonly epoch: number
   readonly watermark: number | null
   readonly counts: boolean
 }
 
-function place(records: readonly ShopRecord[]): Placed[] {
+function place(records: readonly SaleRecord[]): Placed[] {
   let epoch = 0
   let watermark: number | null = null
   const seen = new Map<string, number>()
@@ -132,12 +132,12 @@ function place(records: readonly ShopRecord[]): Placed[] {
 }
 
 /** Exclusive bounds of a barrier that every partition has. */
-export const cutOf = (partitions: readonly (readonly ShopRecord[])[], barrier: number): number[] =>
+export const cutOf = (partitions: readonly (readonly SaleRecord[])[], barrier: number): number[] =>
   partitions.map((records) => records.findIndex((record) => 'barrier' in record && record.barrier === barrier) + 1)
 
 /** Expected rows of the view at `offsets`: `hour|shop` → n, big, s_n, s, lo, hi, late (text, unscaled cents). */
 export function expectedRows(
-  partitions: readonly (readonly ShopRecord[])[],
+  partitions: readonly (readonly SaleRecord[])[],
   offsets: readonly number[],
 ): Map<string, string> {
   const groups = new Map<string, { sale: Sale; late: boolean }[]>()
@@ -185,9 +185,9 @@ export async function viewRows(lake: Lake, paths: readonly string[]): Promise<Ma
 }
 
 /** Archives what the lake does not hold yet; a file ends every `fileRows` records and, unless told otherwise, at every barrier. */
-export async function archiveShop(
+export async function archiveSales(
   lake: Lake,
-  partitions: readonly (readonly ShopRecord[])[],
+  partitions: readonly (readonly SaleRecord[])[],
   fileRows = 7,
   endsAtBarriers = true,
 ): Promise<void> {
@@ -281,10 +281,10 @@ async function archiveOne(
 }
 
 /** Publishes every ended epoch's partials, as the speed layer does; repeating it changes nothing. */
-export async function sealShop(
+export async function sealSales(
   log: EventLog,
   metric: MetricDefinition,
-  partitions: readonly (readonly ShopRecord[])[],
+  partitions: readonly (readonly SaleRecord[])[],
   skip: (tags: PartialTags) => boolean = () => false,
 ): Promise<void> {
   const topic = sealedTopic(metric.name)
@@ -364,14 +364,14 @@ function partialsOf(metric: MetricDefinition, placed: readonly Placed[]): Partia
 }
 
 /** A seeded day or two (or `spanMs`) of sales over two partitions with a barrier every few records; ids repeat, events are late. */
-export function randomShop(
+export function randomSales(
   random: () => number,
   epochs: number,
   startMs = Date.UTC(2026, 0, 5),
   spanMs = 30 * HOUR_MS,
-): ShopRecord[][] {
+): SaleRecord[][] {
   return [0, 1].map((partition) => {
-    const records: ShopRecord[] = []
+    const records: SaleRecord[] = []
     for (let epoch = 1; epoch <= epochs; epoch++) {
       const count = Math.floor(random() * 9)
       for (let i = 0; i < count; i++) {
