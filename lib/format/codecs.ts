@@ -12,16 +12,16 @@
 import { gunzipSync, zstdDecompressSync } from 'node:zlib'
 import { LIMITS } from '#core/limits.ts'
 
-/** Codec numbers of the batch attributes, by name. */
-export const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const
-
 /** Why bytes could not be inflated; a subset of the dead reasons. */
 export type InflateProblem = 'damaged-batch' | 'unknown-codec' | 'too-large'
 
 /** Output larger than a first guess is rare; chunks of this size keep zlib from stitching many small ones. */
 const CHUNK_BYTES = 256 * 1024
 
-/** Inflates the records of a batch; `codec` is the number in its attributes (0 gives the bytes back). At most `cap` bytes come out. */
+/**
+ * Inflates the records of a batch; `codec` is the number in its attributes: 0 none (gives the bytes back), 1 gzip, 2 snappy,
+ * 3 lz4, 4 zstd. At most `cap` bytes come out.
+ */
 export function inflate(
   codec: number,
   bytes: Uint8Array,

@@ -42,7 +42,7 @@ export interface ColumnPages {
 }
 
 /** Rows of a page at most: six pages fill a row group. */
-export const PAGE_ROWS = 20_480
+const PAGE_ROWS = 20_480
 /** Bytes of texts after which a page ends early. */
 const PAGE_TEXT_BYTES = 1024 * 1024
 const TWO_32 = 4_294_967_296

@@ -40,7 +40,7 @@ export interface BatchHeader {
   readonly byteLength: number
   readonly magic: number
   readonly crc: number
-  /** Index into CODECS of codecs.ts; 5 to 7 are unknown. */
+  /** Number of the codec (codecs.ts); 5 to 7 are unknown. */
   readonly codec: number
   readonly timestampType: 'create' | 'append'
   readonly transactional: boolean

@@ -14,7 +14,7 @@ type Json = Readonly<Record<string, unknown>>
 const guids = new WeakMap<SchemaVersion, string>()
 
 /** The GUID of a version, computed once. */
-export function guidOfVersion(version: SchemaVersion): string {
+function guidOfVersion(version: SchemaVersion): string {
   let guid = guids.get(version)
   if (guid === undefined) {
     guid = guidOf(version)
