@@ -44,6 +44,8 @@ export const LIMITS = {
   partialRecordBytes: 700 * 1024,
   /** Bytes of one registered schema's text. */
   schemaBytes: 256 * 1024,
+  /** Schemas that one schema may refer to, over all steps. */
+  schemaReferences: 100,
   /** Types one registered schema may nest. */
   schemaDepth: 64,
   /** Fields of one registered schema, nested records included. */

@@ -4,6 +4,7 @@
  * registry that does not answer as one is REGISTRY_UNREACHABLE, and its caller must wait. So only Confluent's own code 40403
  * counts as "unknown": a proxy's 404 page is no answer, and neither is a refused key. Schemas with references come as one text.
  */
+import { LIMITS } from '#core/limits.ts'
 import { inlineReferences } from '#format/avro-inline.ts'
 import { OperatingError } from '#io/errors.ts'
 import type { Registry } from '#io/ports.ts'
@@ -20,8 +21,6 @@ const UNKNOWN_TTL_MS = 5_000
 /** Ids kept as unknown: whoever sends garbage chooses them. */
 const UNKNOWN_MAX = 10_000
 const SCHEMA_NOT_FOUND = 40403
-/** Schemas that one schema may refer to, over all steps. */
-const REFERENCES_MAX = 100
 /**
  * The largest id that a registry can give out (a Java int). Asked for a larger one it finds no such path, which says nothing of
  * the id; a record that names one would halt its partition for ever.
@@ -60,7 +59,7 @@ export function createRegistryClient(options: RegistryHttpOptions & { readonly r
       if (texts.has(path)) continue
       const answer = await http.request('GET', path)
       const { schema, references: more } = answer.body as { schema?: unknown; references?: unknown }
-      if (answer.status !== 200 || typeof schema !== 'string' || texts.size >= REFERENCES_MAX)
+      if (answer.status !== 200 || typeof schema !== 'string' || texts.size >= LIMITS.schemaReferences)
         throw noAnswer(path, answer)
       texts.set(path, schema)
       open.push(...referencesOf(more))

@@ -8,8 +8,6 @@ import type { Reference } from './contract.ts'
 import { relatedSubject } from './naming.ts'
 import type { SchemaVersion } from './records.ts'
 
-/** Schemas that one schema may refer to, over all steps. */
-const REFERENCES_MAX = 100
 const STEPS_MAX = 64
 /** Characters of their texts altogether. */
 const TEXTS_MAX = 8 * LIMITS.schemaBytes
@@ -61,7 +59,8 @@ export function resolveReferences(
       }
       if (!visited.has(name)) {
         visited.add(name)
-        if (visited.size > REFERENCES_MAX) throw new ReferenceProblem(`more than ${REFERENCES_MAX} referenced schemas`)
+        if (visited.size > LIMITS.schemaReferences)
+          throw new ReferenceProblem(`more than ${LIMITS.schemaReferences} referenced schemas`)
         visit(target, found.references as readonly Reference[], step + 1)
         chars += found.schema.length
         if (chars > TEXTS_MAX) throw new ReferenceProblem(`referenced schemas are larger than ${TEXTS_MAX} characters`)
