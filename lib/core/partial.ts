@@ -129,9 +129,3 @@ export function addExact(cells: Float64Array, hiAt: number, value: number): void
 export function exactOf(cells: Float64Array, hiAt: number): bigint {
   return (BigInt(cells[hiAt]!) << 32n) + BigInt(cells[hiAt + 1]!)
 }
-
-/** Stores an exact integer (at most 84 bits) as a (hi, lo) pair in canonical form: 0 ≤ lo < 2^32. */
-export function writeExact(cells: Float64Array, hiAt: number, value: bigint): void {
-  cells[hiAt] = Number(value >> 32n)
-  cells[hiAt + 1] = Number(value & 0xffff_ffffn)
-}

@@ -1,8 +1,9 @@
 /** Goal: presented numbers are exact or refused. Method: examples at the edges, and random fractions against a second way of rounding. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { exactWords } from '#testkit/exact-words.ts'
 import { runs } from '#testkit/runs.ts'
-import { type AggregateKind, layoutOf, writeExact, writeZero } from './partial.ts'
+import { type AggregateKind, layoutOf, writeZero } from './partial.ts'
 import { decimalText, divideNearest, INEXACT, present, presentDouble, presentExact } from './present.ts'
 
 const measure = (kind: AggregateKind, scale = 0, float = false) => {
@@ -16,7 +17,7 @@ const measure = (kind: AggregateKind, scale = 0, float = false) => {
 const summed = (kind: 'sum' | 'avg', unscaled: bigint, count: number, scale = 0) => {
   const made = measure(kind, scale)
   made.cells[0] = count
-  writeExact(made.cells, 1, unscaled)
+  made.cells.set(exactWords(unscaled), 1)
   return made
 }
 

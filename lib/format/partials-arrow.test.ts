@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { layoutOf, type PartialTable, writeExact, writeZero } from '#core/partial.ts'
+import { layoutOf, type PartialTable, writeZero } from '#core/partial.ts'
+import { exactWords } from '#testkit/exact-words.ts'
 import { decodePartials, encodePartials } from './partials-arrow.ts'
 
 const layout = layoutOf(
@@ -22,12 +23,12 @@ function sample(): PartialTable {
   for (let row = 0; row < 3; row++) writeZero(layout, cells, row * layout.width)
   cells[0] = 2 ** 40 + 7
   cells[1] = 3
-  writeExact(cells, 2, -170_141_183_460_469_231n * 1_000_003n)
+  cells.set(exactWords(-170_141_183_460_469_231n * 1_000_003n), 2)
   cells[4] = Number(-(2n ** 63n))
   cells[6] = 1.5
   cells[layout.late] = 9
   const second = layout.width
-  writeExact(cells, second + 2, -1n)
+  cells.set(exactWords(-1n), second + 2)
   cells[second + 4] = 9_007_199_254_740_992
   cells[second + 5] = 1
   return {

@@ -12,6 +12,7 @@ import { publishView } from '#io/views.ts'
 import type { MetricDefinition, StreamDefinition } from '#metrics/definition.ts'
 import type { PartialTags } from '#schemas/partials.ts'
 import type { ViewEntry } from '#schemas/view.ts'
+import { exactWords } from './exact-words.ts'
 
 /** One event of a small log, already windowed: one dimension `g`, one value. */
 export interface SmallEvent {
@@ -83,7 +84,7 @@ export function smallTable(events: readonly SmallEvent[], only?: (event: SmallEv
       const sum = values.reduce((total, value) => total + BigInt(value), 0n)
       const low = values.length === 0 ? Number.POSITIVE_INFINITY : Math.min(...values)
       const high = values.length === 0 ? Number.NEGATIVE_INFINITY : Math.max(...values)
-      const cells = [list.length, values.length, Number(sum >> 32n), Number(sum & 0xffff_ffffn), low, 0, high, 0, 0]
+      const cells = [list.length, values.length, ...exactWords(sum), low, 0, high, 0, 0]
       return { from: list[0]!.window, group: [list[0]!.group], cells }
     })
   return tableOf(SMALL_LAYOUT, rows)

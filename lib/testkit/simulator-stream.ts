@@ -9,6 +9,7 @@ import { openBatch, type RecordInput, readRecord } from '#format/record-batch.ts
 import { openDuckDb } from '#io/duckdb.ts'
 import type { MetricDefinition, StreamDefinition } from '#metrics/definition.ts'
 import { formatProblem, loadDefinitions } from '#metrics/load.ts'
+import { exactWords } from './exact-words.ts'
 import { cellKey, type OracleCell, type OracleEvent, type OracleMetric, type OracleValue } from './oracle.ts'
 import { tableOf } from './partials.ts'
 import { varint } from './poison.ts'
@@ -224,7 +225,7 @@ export function tableOfCells(metric: MetricDefinition, cells: readonly OracleCel
     const doubles = metric.layout.measures.flatMap(({ name, kind }) => {
       const { n, sum, value } = cell.partials[name]!
       if (kind === 'count') return [n]
-      if (kind === 'sum' || kind === 'avg') return [n, Number(sum >> 32n), Number(sum & 0xffff_ffffn)]
+      if (kind === 'sum' || kind === 'avg') return [n, ...exactWords(sum)]
       if (value === null) return [kind === 'min' ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY, 0]
       return [Number(value), typeof value === 'bigint' ? Number(value - BigInt(Number(value))) : 0]
     })
