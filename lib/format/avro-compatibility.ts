@@ -14,7 +14,6 @@ import { LIMITS } from '#core/limits.ts'
 import { logicalMismatch, viewOf } from './avro-logical.ts'
 import type { AvroNode, EnumNode, FieldNode, FixedNode, RecordNode, UnionNode } from './avro-node.ts'
 import { SchemaProblem } from './avro-schema.ts'
-import { parseAvro } from './avro-tree.ts'
 
 export { parsingCanonicalForm } from './avro-fingerprint.ts'
 export { normalizeAvro, printAvro } from './avro-print.ts'
@@ -36,14 +35,6 @@ export interface Incompatibility {
   readonly message: string
 }
 
-/**
- * Why `reader` cannot read what `writer` wrote; empty when it can.
- * @throws SchemaProblem when one of them is no valid schema, or when they entangle beyond PAIRS_DEPTH_MAX or COMPARISONS_MAX
- */
-export function checkCompatibility(reader: string, writer: string): Incompatibility[] {
-  return compareNodes(parseAvro(reader), parseAvro(writer))
-}
-
 /** Takes a reason; null when only the verdict is asked for. */
 type Report = ((type: IncompatibilityType, path: string, message: string) => void) | null
 
@@ -55,7 +46,10 @@ const PAIRS_DEPTH_MAX = 4 * LIMITS.schemaDepth
 /** Types held against each other: a thousand fields need some thousands; unions of many records of one name need millions. */
 const COMPARISONS_MAX = 1_000_000
 
-/** The same for parsed schemas. A pair of records that meets again is reported once. @throws SchemaProblem */
+/**
+ * Why `reader` cannot read what `writer` wrote; empty when it can. A pair of records that meets again is reported once.
+ * @throws SchemaProblem when they entangle beyond PAIRS_DEPTH_MAX or COMPARISONS_MAX
+ */
 export function compareNodes(reader: AvroNode, writer: AvroNode): Incompatibility[] {
   const found: Incompatibility[] = []
   const comparison = createComparison()

@@ -142,4 +142,27 @@ describe('the canonical form', () => {
       '["null",{"name":"n.F","type":"fixed","size":2}]',
     )
   })
+
+  it('[R2] every rule at once', () => {
+    const schema = JSON.stringify({
+      type: 'record',
+      name: 'R',
+      namespace: 'x.y',
+      doc: 'd',
+      aliases: ['Q'],
+      fields: [
+        { name: 'e', type: { type: 'enum', name: 'E', symbols: ['A', 'B'], default: 'A' }, default: 'A' },
+        { name: 'f', type: { type: 'fixed', name: 'other.F', size: 4 } },
+        { name: 'l', type: ['null', { type: 'array', items: { type: 'long', logicalType: 'timestamp-millis' } }] },
+        { name: 'm', type: { type: 'map', values: 'E' } },
+      ],
+    })
+    const canonical =
+      '{"name":"x.y.R","type":"record","fields":[{"name":"e","type":{"name":"x.y.E","type":"enum","symbols":["A","B"]}},' +
+      '{"name":"f","type":{"name":"other.F","type":"fixed","size":4}},{"name":"l","type":["null",{"type":"array","items":"long"}]},' +
+      '{"name":"m","type":{"type":"map","values":"x.y.E"}}]}'
+    expect(parsingCanonicalForm(schema)).toBe(canonical)
+    expect(parsingCanonicalForm(canonical)).toBe(canonical)
+    expect(parsingCanonicalForm('{"type":"int"}')).toBe('"int"')
+  })
 })

@@ -87,6 +87,21 @@ describe('the stored text', () => {
     const text = '{"type":"int","__proto__":{"a":1},"constructor":2,"toString":[]}'
     expect(stored(text)).toBe(text)
   })
+
+  it('[R5] a long default beyond 2^53 survives parse and print', () => {
+    const schema = '{"type":"record","name":"R","fields":[{"name":"a","type":"long","default":9007199254740993}]}'
+    expect(stored(schema)).toBe(schema)
+  })
+
+  it('[R1] white space, order of attributes and spelling of names do not make another schema', () => {
+    const a =
+      '{"type":"record","name":"n.R","fields":[{"name":"a","type":{"type":"string"},"order":"ascending"},{"name":"b","type":["null","n.R"]}]}'
+    const b =
+      '{ "fields": [ {"type":"string","name":"a"}, {"type":["null","R"],"name":"b"} ], "namespace":"n", "name":"R", "type":"record" }'
+    expect(stored(a)).toBe(stored(b))
+    expect(stored(stored(a))).toBe(stored(a))
+    expect(stored('{"type":"string","doc2":"x"}')).not.toBe(stored('"string"'))
+  })
 })
 
 describe('the normalised text', () => {
