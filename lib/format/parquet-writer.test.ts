@@ -7,18 +7,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { allocateColumn, CHUNK_ROWS, type Column, type ColumnKind } from '#core/columns.ts'
+import { random } from '#core/random.ts'
 import { type DuckDb, openDuckDb } from '#io/duckdb.ts'
 import { SEED } from '#testkit/runs.ts'
 import type { ParquetColumn } from './parquet-column.ts'
 import { createParquetWriter, ROW_GROUP_ROWS } from './parquet-writer.ts'
-
-/** Mulberry32: doubles in [0, 1). */
-const generator = (seed: number) => () => {
-  seed = (seed + 0x6d2b79f5) | 0
-  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-  return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
-}
 
 const folder = mkdtempSync(join(tmpdir(), 'parquet-'))
 let duck: DuckDb
@@ -131,19 +124,19 @@ const ALL: ParquetColumn[] = [
   column('kind', 'string', false),
 ]
 
-function randomRow(random: () => number, row: number, wide: boolean): Value[] {
-  const maybe = (value: Value): Value => (random() < 0.15 ? null : value)
+function randomRow(draw: () => number, row: number, wide: boolean): Value[] {
+  const maybe = (value: Value): Value => (draw() < 0.15 ? null : value)
   const big =
-    wide && random() < 0.3 ? (random() < 0.5 ? 2n ** 63n - 1n : -(2n ** 63n)) : Math.floor((random() - 0.5) * 2 ** 54)
+    wide && draw() < 0.3 ? (draw() < 0.5 ? 2n ** 63n - 1n : -(2n ** 63n)) : Math.floor((draw() - 0.5) * 2 ** 54)
   return [
-    maybe(random() < 0.5),
-    maybe(Math.floor((random() - 0.5) * 2 ** 32)),
+    maybe(draw() < 0.5),
+    maybe(Math.floor((draw() - 0.5) * 2 ** 32)),
     maybe(big),
-    maybe(wide ? BigInt(Math.floor((random() - 0.5) * 2 ** 52)) * 200n : Math.floor((random() - 0.5) * 2 ** 40)),
-    maybe((random() - 0.5) * 10 ** Math.floor(random() * 300 - 150)),
-    maybe(['', 'Zürich', '東京', 'a', '😀'][Math.floor(random() * 5)]!),
-    maybe(`id-${row}-${'x'.repeat(Math.floor(random() * 80))}`),
-    maybe(Uint8Array.from({ length: Math.floor(random() * 5) }, () => random() * 256)),
+    maybe(wide ? BigInt(Math.floor((draw() - 0.5) * 2 ** 52)) * 200n : Math.floor((draw() - 0.5) * 2 ** 40)),
+    maybe((draw() - 0.5) * 10 ** Math.floor(draw() * 300 - 150)),
+    maybe(['', 'Zürich', '東京', 'a', '😀'][Math.floor(draw() * 5)]!),
+    maybe(`id-${row}-${'x'.repeat(Math.floor(draw() * 80))}`),
+    maybe(Uint8Array.from({ length: Math.floor(draw() * 5) }, () => draw() * 256)),
     row,
     'event',
   ]
@@ -151,10 +144,10 @@ function randomRow(random: () => number, row: number, wide: boolean): Value[] {
 
 describe('parquet writer', () => {
   it(`DuckDB reads back every type, with nulls, UTF-8, wide integers and empty texts (SEED=${SEED})`, async () => {
-    const random = generator(SEED)
+    const draw = random(SEED)
     for (const count of [1, 7, 8, 9, 300, 6000]) {
-      const rows = Array.from({ length: count }, (_, row) => randomRow(random, row, row % 3 === 0 || count > 300))
-      const bytes = await fileOf(ALL, rows, () => 1 + Math.floor(random() * CHUNK_ROWS))
+      const rows = Array.from({ length: count }, (_, row) => randomRow(draw, row, row % 3 === 0 || count > 300))
+      const bytes = await fileOf(ALL, rows, () => 1 + Math.floor(draw() * CHUNK_ROWS))
       expect(await readBack(bytes)).toEqual(asRead(ALL, rows))
     }
   })
@@ -219,7 +212,7 @@ describe('parquet writer', () => {
   })
 
   it('equal rows in equal slices give equal bytes', async () => {
-    const rows = Array.from({ length: 3000 }, (_, row) => randomRow(generator(row), row, false))
+    const rows = Array.from({ length: 3000 }, (_, row) => randomRow(random(row), row, false))
     expect((await fileOf(ALL, rows, () => 700)).equals(await fileOf(ALL, rows, () => 700))).toBe(true)
   })
 
