@@ -34,7 +34,7 @@ export interface ServiceOptions {
 
 const KAFKA_VERSION = '4.3.1'
 /** Quiet, and never waiting for ever for a repository that does not answer: Maven's own patience is half an hour. */
-const MAVEN = ['-q', '-B', '-Dmaven.wagon.rto=60000', '-Dmaven.wagon.http.retryHandler.count=3']
+const MAVEN = ['-q', '-B', '-Dstyle.color=never', '-Dmaven.wagon.rto=60000', '-Dmaven.wagon.http.retryHandler.count=3']
 const ROOT = join(import.meta.dirname, '../..')
 const CACHE = join(ROOT, '.cache/kafka')
 const READY_MS = 180_000
@@ -179,9 +179,16 @@ async function fetched(name: string, goal: readonly string[]): Promise<string> {
   } catch (error) {
     rmSync(partial, { recursive: true, force: true })
     // There all the same: another process was faster.
-    if (!existsSync(directory)) throw error
+    if (!existsSync(directory)) throw inOneSentence(error as Error)
   }
   return directory
+}
+
+/** Maven's first error stands for all that it says; what it mostly lacks is the network. */
+function inOneSentence(error: Error): Error {
+  const first = /^.*?\[ERROR\] (.+)$/m.exec(error.message)?.[1]
+  if (first === undefined) return error
+  return new Error(`Maven could not fetch it from Maven Central; is the network there? ${first}`, { cause: error })
 }
 
 /** Why Kafka or its tools cannot be run here, in one sentence; null when they can. */
