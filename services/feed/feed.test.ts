@@ -4,14 +4,11 @@ import { partitionOf } from '#core/partitioner.ts'
 import { openDuckDb } from '#io/duckdb.ts'
 import type { EventLog, Registry } from '#io/ports.ts'
 import type { StreamDefinition } from '#metrics/definition.ts'
-import { loadDefinitions } from '#metrics/load.ts'
 import { createVirtualClock, type VirtualClock } from '#testkit/clock-virtual.ts'
 import { createMemoryLog, type LogFaults } from '#testkit/log-memory.ts'
 import { recordsByPartition } from '#testkit/records.ts'
-import { shopDefinitionFiles } from '#testkit/shop-definitions.ts'
 import { feedFlights, lapseMap } from './flights.ts'
 import { departureOrder, type Flights, flightsSql, loadFlights } from './flights-data.ts'
-import { feedShop, type ShopOptions, shopEvents } from './shop.ts'
 
 const schema = JSON.stringify({
   type: 'record',
@@ -251,82 +248,5 @@ describe('[M1] flights as a time-lapse', () => {
     for (let i = 1; i < order.length; i++) sorted &&= minuteOf(order[i - 1]!) <= minuteOf(order[i]!)
     expect(sorted).toBe(true)
     expect(new Set(order.subarray(0, 100_000)).size).toBe(100_000)
-  })
-})
-
-describe('the synthetic shop', () => {
-  const options: ShopOptions = { seed: 7, count: 20_000, rate: 1 }
-  const idOf = (event: Record<string, unknown>) => String(Object.values(event)[0])
-
-  it('is the same for the same seed, and another for another', () => {
-    expect([...shopEvents(options)]).toEqual([...shopEvents(options)])
-    expect([...shopEvents({ ...options, seed: 8 })]).not.toEqual([...shopEvents(options)])
-  })
-
-  it('has no fault unless asked: unique ids, in order of event time, sent as they happen', () => {
-    const events = [...shopEvents(options)]
-    expect(new Set(events.map(({ event }) => idOf(event))).size).toBe(options.count)
-    for (const { event, arrivalMs, duplicate, offline } of events) {
-      expect([arrivalMs, duplicate, offline]).toEqual([event['at'], false, false])
-    }
-  })
-
-  it('has duplicates, disorder, bursts and offline phones when asked', () => {
-    const events = [
-      ...shopEvents({
-        ...options,
-        duplicates: 0.1,
-        disorderMs: 30_000,
-        offline: { share: 0.2 },
-        bursts: { everyMs: 3_600_000, lengthMs: 60_000, factor: 20 },
-      }),
-    ]
-    const repeated = events.filter(({ duplicate }) => duplicate)
-    expect(repeated.length / options.count).toBeCloseTo(0.1, 1)
-    expect(new Set(events.map(({ event }) => idOf(event))).size).toBe(options.count)
-    expect(events).toHaveLength(options.count + repeated.length)
-    for (let i = 1; i < events.length; i++)
-      expect(events[i]!.arrivalMs).toBeGreaterThanOrEqual(events[i - 1]!.arrivalMs)
-    const delays = events
-      .filter(({ duplicate, offline }) => !duplicate && !offline)
-      .map(({ event, arrivalMs }) => arrivalMs - Number(event['at']))
-    expect(Math.min(...delays)).toBeGreaterThanOrEqual(0)
-    expect(Math.max(...delays)).toBeGreaterThan(25_000)
-    expect(Math.max(...delays)).toBeLessThanOrEqual(30_000)
-    const held = events.filter(({ offline }) => offline)
-    const clicks = events.filter((each) => each.stream === 'clicks')
-    expect(held.length / clicks.length).toBeGreaterThan(0.1)
-    expect(
-      Math.max(
-        ...held.filter(({ duplicate }) => !duplicate).map(({ event, arrivalMs }) => arrivalMs - Number(event['at'])),
-      ),
-    ).toBeGreaterThan(10_000_000)
-    const inBurst = events.filter(({ event }) => Number(event['at']) % 3_600_000 < 60_000).length / events.length
-    expect(inBurst).toBeGreaterThan(0.2)
-  })
-
-  it('[M5] fits its definitions, and all of it comes to the log', async () => {
-    const duckdb = await openDuckDb({ threads: 1, memoryMb: 128, temporaryDirectory: null })
-    const loaded = await loadDefinitions({ directory: 'shop', files: shopDefinitionFiles(2) }, duckdb)
-    duckdb.close()
-    if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems))
-    const clock = createVirtualClock()
-    const log = createMemoryLog({ clock })
-    await log.createTopics(
-      loaded.definitions.streams.map(({ name }) => ({
-        topic: `events.${name}`,
-        partitions: 2,
-        retentionMs: null,
-        cleanup: 'delete' as const,
-      })),
-    )
-    const sent = await feedShop(
-      { log, registry, clock, streams: loaded.definitions.streams },
-      { ...options, duplicates: 0.05 },
-    )
-    for (const [name, count] of Object.entries(sent)) {
-      expect((await log.endOffsets(`events.${name}`)).reduce((a, b) => a + b)).toBe(count)
-    }
-    expect(sent.orders + sent.payments + sent.clicks).toBeGreaterThan(options.count)
   })
 })
