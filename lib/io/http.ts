@@ -283,7 +283,7 @@ function problemOf(error: unknown, id?: string): Problem {
       return problem('RATE_LIMITED', message)
   }
   if (known.statusCode !== undefined && known.statusCode >= 400 && known.statusCode < 500) {
-    return problem('REQUEST_INVALID', message)
+    return problem('REQUEST_INVALID', message, 'See /openapi.json for what the path takes.')
   }
   if (known.statusCode === 503) return problem('OVERLOADED', 'This process is stopping or overloaded.')
   const unknown = problem('INTERNAL', 'Something that should not happen did.')

@@ -19,12 +19,16 @@ export function formOf(accept: string | undefined): Form {
     const weight = parameters.map((one) => /^\s*q=([\d.]+)/.exec(one)?.[1]).find((one) => one !== undefined)
     return { type: type!.trim(), weight: weight === undefined ? 1 : Number(weight), at }
   })
-  ranges.sort((a, b) => b.weight - a.weight || a.at - b.at)
-  for (const { type, weight } of ranges) {
-    if (weight === 0) continue
-    if (type === 'application/json' || type === '*/*' || type === 'application/*') return 'json'
-    if (type === 'text/csv' || type === 'text/*') return 'csv'
-  }
+  // Of the ranges that take in a form the narrowest speaks for it: `application/json;q=0, */*` is anything but JSON.
+  const found = (['json', 'csv'] as const).flatMap((form) => {
+    const [type] = TYPES[form].split(';', 1)
+    const range = [type, type!.replace(/\/.*/, '/*'), '*/*']
+      .map((wanted) => ranges.find((one) => one.type === wanted))
+      .find((one) => one !== undefined)
+    return range === undefined || range.weight === 0 ? [] : [{ form, ...range }]
+  })
+  found.sort((a, b) => b.weight - a.weight || a.at - b.at)
+  if (found.length > 0) return found[0]!.form
   throw new OperatingError('NOT_ACCEPTABLE', `None of ${accept} can be given.`)
 }
 

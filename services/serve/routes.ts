@@ -55,6 +55,10 @@ const answered: unknown = {
     },
   },
 }
+const exposed: unknown = {
+  description: 'Exposition format 0.0.4',
+  content: { 'text/plain': { schema: Type.String() } },
+}
 const pushed: unknown = {
   description: 'Events `snapshot`, `upsert`, `envelope`, `refusal`',
   content: { 'text/event-stream': { schema: Type.String() } },
@@ -178,7 +182,8 @@ export async function serveRoutes(app: HttpApp, deps: ServeRoutesDeps): Promise<
       live.join(served, query, { response: reply.raw, lastEventId: Array.isArray(given) ? given[0] : given })
     },
   )
-  app.get('/metrics', { schema: { summary: 'Machine series for Prometheus', tags: ['process'] } }, async (_, reply) => {
+  const series = { summary: 'Machine series for Prometheus', tags: ['process'], response: { 200: exposed } }
+  app.get('/metrics', { schema: series }, async (_, reply) => {
     const text = await telemetry.text()
     return reply.header('content-type', telemetry.contentType).header('cache-control', 'no-store').send(text)
   })
