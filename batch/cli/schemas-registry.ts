@@ -22,7 +22,7 @@ export interface Refused {
 /** The verdict about a schema. `messages` are the registry's, in its own form. */
 export type Verdict = { readonly compatible: boolean; readonly messages: readonly string[] } | Refused
 
-/** The calls. Each throws OperatingError REGISTRY_UNREACHABLE, or CliError for an answer that no registry gives. */
+/** The calls. Each throws OperatingError REGISTRY_*, or CliError for an answer that no registry gives. */
 export interface SchemaRegistry {
   /** Without credentials. */
   readonly address: string

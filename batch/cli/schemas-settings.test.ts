@@ -45,12 +45,18 @@ describe('usage, addresses and keys', () => {
       vi.stubEnv('TIDEMARK_REGISTRY_URL', closed.url)
       vi.stubEnv('TIDEMARK_DEFINITIONS', copy.folder)
       const denied = await run('schemas', 'check')
-      expect([denied.exitCode, denied.error]).toEqual([2, expect.stringContaining('TIDEMARK_REGISTRY_AUTH')])
+      expect([denied.exitCode, denied.error]).toEqual([
+        2,
+        expect.stringMatching(/^REGISTRY_DENIED: .*answered 401 Unauthorized\n.*TIDEMARK_REGISTRY_AUTH/),
+      ])
       await put('key', `ci:${secret}\n`)
       vi.stubEnv('TIDEMARK_REGISTRY_AUTH_FILE', join(copy.folder, 'key'))
       expect((await run('schemas', 'check')).exitCode).toBe(0)
       const writes = await run('schemas', 'register')
-      expect([writes.exitCode, writes.error]).toEqual([2, expect.stringContaining('User is denied operation Write')])
+      expect([writes.exitCode, writes.error]).toEqual([
+        2,
+        expect.stringMatching(/^REGISTRY_DENIED: .*User is denied operation Write/),
+      ])
       expect(writes.error).not.toContain(secret)
     } finally {
       await closed.close()

@@ -1,7 +1,7 @@
 /**
  * `tidemark schemas`: a working copy's schemas against any Confluent-compatible registry, for people and for CI.
  *
- * Exit codes: 0 all is well · 1 a schema is incompatible, invalid or refused · 2 wrong usage, or the registry does not answer.
+ * Exit codes: 0 all is well · 1 a schema is incompatible, invalid or refused · 2 wrong usage, or the registry does not answer or refuses the key.
  */
 import { text as textOf } from 'node:stream/consumers'
 import type { Command } from 'commander'
@@ -131,6 +131,6 @@ async function orUsage<T>(work: () => Promise<T>): Promise<T> {
 
 function hintOf({ code, hint }: OperatingError): string {
   if (code === 'DEFINITIONS_INVALID') return 'Name a folder with *.avsc files, or one such file.'
-  if (code !== 'REGISTRY_UNREACHABLE' || hint.includes('TIDEMARK_REGISTRY_AUTH')) return hint
+  if (code !== 'REGISTRY_UNREACHABLE') return hint
   return 'Start the platform, or give the address with --registry or TIDEMARK_REGISTRY_URL.'
 }

@@ -44,6 +44,11 @@ export const ERRORS = {
     status: 503,
     hint: 'Check TIDEMARK_REGISTRY_URL and that the registry runs.',
   },
+  REGISTRY_DENIED: {
+    retry: 'later',
+    status: 503,
+    hint: 'Check TIDEMARK_REGISTRY_AUTH, or user and password in the URL, and the scopes of that key.',
+  },
   SCHEMA_INCOMPATIBLE: {
     retry: 'never',
     status: 409,

@@ -122,7 +122,7 @@ export interface Leadership {
 export interface Registry {
   /** Registers (or finds) a schema under a subject. @throws OperatingError SCHEMA_INCOMPATIBLE with the registry's reason */
   register(subject: string, schema: string): Promise<number>
-  /** Schema text by id, cached for ever; null when the id is unknown. @throws OperatingError REGISTRY_UNREACHABLE */
+  /** Schema text by id, cached for ever; null when the id is unknown. @throws OperatingError REGISTRY_* */
   schemaById(id: number): Promise<string | null>
 }
 

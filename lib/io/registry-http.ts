@@ -8,7 +8,7 @@
  * `timeoutMs`. Guarantees: no credential stands in an error or is sent to another instance than its own.
  */
 import { setTimeout as sleepFor } from 'node:timers/promises'
-import { OperatingError } from './errors.ts'
+import { type ErrorCode, OperatingError } from './errors.ts'
 
 /** How to reach a registry. */
 export interface RegistryHttpOptions {
@@ -37,7 +37,7 @@ export interface RegistryHttp {
   readonly address: string
   /**
    * `path` is encoded and begins with `/`. `forMs`: of this call, in place of `timeoutMs`.
-   * @throws OperatingError REGISTRY_UNREACHABLE when no instance gives an answer, or refuses the key
+   * @throws OperatingError REGISTRY_UNREACHABLE when no instance gives an answer, REGISTRY_DENIED when one refuses the key
    */
   request(method: 'GET' | 'POST', path: string, body?: unknown, forMs?: number): Promise<RegistryAnswer>
 }
@@ -77,13 +77,10 @@ export function connectRegistry(options: RegistryHttpOptions): RegistryHttp {
     call: { method: string; path: string; body: unknown; boundMs: number },
   ): Promise<Attempt> {
     const { method, path, body, boundMs } = call
-    const unreachable = (message: string, cause?: unknown, hint?: string): OperatingError =>
-      new OperatingError(
-        'REGISTRY_UNREACHABLE',
-        `${base}${path}: ${message}`,
-        { url: base, path },
-        hint === undefined ? { cause } : { cause, hint },
-      )
+    const failed = (code: ErrorCode, message: string, cause?: unknown): OperatingError =>
+      new OperatingError(code, `${base}${path}: ${message}`, { url: base, path }, { cause })
+    const unreachable = (message: string, cause?: unknown): OperatingError =>
+      failed('REGISTRY_UNREACHABLE', message, cause)
     try {
       const response = await send(`${base}${path}`, {
         method,
@@ -100,10 +97,8 @@ export function connectRegistry(options: RegistryHttpOptions): RegistryHttp {
       const text = await readText(response)
       const parsed = parsedOf(text)
       const described = `answered ${status} ${messageOf(parsed)}`.trim()
-      if (status === 401 || status === 403) {
-        const hint = 'Check TIDEMARK_REGISTRY_AUTH, or user and password in the URL, and the scopes of that key.'
-        return { error: unreachable(described, undefined, hint), again: false, waitMs: 0 }
-      }
+      if (status === 401 || status === 403)
+        return { error: failed('REGISTRY_DENIED', described), again: false, waitMs: 0 }
       if (status >= 500 || status === 429) return { error: unreachable(described), again: true, waitMs }
       if (typeof parsed !== 'object' || parsed === null)
         return { error: unreachable(`${described}, which is no JSON of a registry`), again: true, waitMs }

@@ -74,8 +74,6 @@ describe('createRegistryClient', () => {
     ['too many requests', { status: 429, body: { error_code: 429, message: 'Too Many Requests' } }, 4],
     ["another program's 404", { status: 404, body: { error: 'no such route' } }, 1],
     ['a 404 of another code', { status: 404, body: { error_code: 404, message: 'HTTP 404 Not Found' } }, 1],
-    ['a refused key', { status: 401, body: { error_code: 401, message: 'Unauthorized' } }, 1],
-    ['a key without leave', { status: 403, body: { error_code: 40301, message: 'User is denied operation' } }, 1],
     ['200 without a schema', { status: 200, body: {} }, 1],
     ['an endless answer', { status: 200, body: { schema: 'x'.repeat(2 ** 21) } }, 4],
     ['null', { status: 200, body: null }, 4],
@@ -84,6 +82,17 @@ describe('createRegistryClient', () => {
     const { registry, asked } = client([...Array.from({ length: times }, () => reply), found])
     await expect(registry.schemaById(7)).rejects.toMatchObject({ code: 'REGISTRY_UNREACHABLE', retry: 'later' })
     expect(asked.length).toBe(times)
+    expect(await registry.schemaById(7)).toBe('"int"')
+  })
+
+  it.each([
+    ['a refused key', { status: 401, body: { error_code: 401, message: 'Unauthorized' } }],
+    ['a key without leave', { status: 403, body: { error_code: 40301, message: 'User is denied operation' } }],
+    ["a proxy's 403 page", { status: 403, body: '<html>forbidden</html>' }],
+  ])('[R5] %s is REGISTRY_DENIED at the first answer, and asked again the next time', async (_name, reply) => {
+    const { registry, asked } = client([reply, found])
+    await expect(registry.schemaById(7)).rejects.toMatchObject({ code: 'REGISTRY_DENIED', retry: 'later' })
+    expect(asked.length).toBe(1)
     expect(await registry.schemaById(7)).toBe('"int"')
   })
 

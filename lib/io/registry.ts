@@ -1,8 +1,9 @@
 /**
  * Client of any Confluent-compatible registry. Ids are cached for ever (an id never changes its schema), "no such id" briefly.
  * The two kinds of failure are told apart: an id that the registry does not know is null, and its records are dead letters; a
- * registry that does not answer as one is REGISTRY_UNREACHABLE, and its caller must wait. So only Confluent's own code 40403
- * counts as "unknown": a proxy's 404 page is no answer, and neither is a refused key. Schemas with references come as one text.
+ * registry that does not answer as one is REGISTRY_UNREACHABLE, one that refuses the key REGISTRY_DENIED, and the caller must
+ * wait. So only Confluent's own code 40403 counts as "unknown": a proxy's 404 page is no answer. Schemas with references come as
+ * one text.
  */
 import { LIMITS } from '#core/limits.ts'
 import { inlineReferences } from '#format/avro-inline.ts'

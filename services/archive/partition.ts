@@ -51,7 +51,7 @@ export interface PartitionArchiver {
   readonly openSinceMs: number | null
   /**
    * Archives a batch's records from `next` on; batches come in offset order.
-   * @throws OperatingError; after REGISTRY_UNREACHABLE reading goes on at `next`, after anything else call `reset` first
+   * @throws OperatingError; after REGISTRY_* reading goes on at `next`, after anything else call `reset` first
    */
   take(batch: FetchedBatch): Promise<void>
   /** Ends and publishes the open file, if it has rows. @throws OperatingError; then call `reset` */

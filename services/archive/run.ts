@@ -318,7 +318,7 @@ class StreamRun {
     } catch (error) {
       const known = classify(error)
       if (known.retry === 'never') throw known
-      lane.dirty ||= known.code !== 'REGISTRY_UNREACHABLE'
+      lane.dirty ||= !known.code.startsWith('REGISTRY_')
       // A file that is dropped gives its space back at once.
       if (lane.dirty) await lane.archiver.discard()
       const pause = known.retry === 'now' ? 0 : pauseMs(lane.failures++)

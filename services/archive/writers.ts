@@ -27,7 +27,7 @@ export interface Writer {
 export interface Writers {
   /** Expects no schema: stops at the first frame. */
   readonly none: Writer
-  /** @throws OperatingError REGISTRY_UNREACHABLE: the partition waits */
+  /** @throws OperatingError REGISTRY_*: the partition waits */
   find(schemaId: number): Promise<Writer | Extract<DeadReason, 'unknown-schema' | 'incompatible-schema'>>
 }
 

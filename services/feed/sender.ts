@@ -39,7 +39,7 @@ export interface Sender {
 
 /**
  * Opens a sender on an existing topic and registers the stream's schema.
- * @throws OperatingError SCHEMA_INCOMPATIBLE, REGISTRY_UNREACHABLE, LOG_TOPIC_UNKNOWN
+ * @throws OperatingError SCHEMA_INCOMPATIBLE, REGISTRY_*, LOG_TOPIC_UNKNOWN
  */
 export async function openSender(deps: FeedDeps, stream: StreamDefinition, signal?: AbortSignal): Promise<Sender> {
   const { log, registry, clock, logger } = deps

@@ -8,7 +8,7 @@ import { ensureTopics } from './topics.ts'
 
 /**
  * One intake per stream, by name.
- * @throws OperatingError SCHEMA_INCOMPATIBLE naming the stream's file and what the registry says; REGISTRY_UNREACHABLE, LOG_UNREACHABLE
+ * @throws OperatingError SCHEMA_INCOMPATIBLE naming the stream's file and what the registry says; REGISTRY_*, LOG_UNREACHABLE
  */
 export async function openIntakes(deps: {
   readonly log: EventLog

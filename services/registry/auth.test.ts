@@ -183,7 +183,7 @@ describe('keys of the registry', () => {
     expect(await client.schemaById(shared)).toContain('A1')
     expect(await client.schemaById(99)).toBeNull()
     await expect(client.schemaById(other)).rejects.toMatchObject({
-      code: 'REGISTRY_UNREACHABLE',
+      code: 'REGISTRY_DENIED',
       hint: expect.stringContaining('TIDEMARK_REGISTRY_AUTH') as string,
     })
   })

@@ -190,7 +190,7 @@ describe('processes', () => {
     )
     expect([wrong.code, wrong.output]).toEqual([
       1,
-      expect.stringMatching(/REGISTRY_UNREACHABLE: .*answered 401 Unauthorized\n.*TIDEMARK_REGISTRY_AUTH/),
+      expect.stringMatching(/REGISTRY_DENIED: .*answered 401 Unauthorized\n.*TIDEMARK_REGISTRY_AUTH/),
     ])
   })
 })
