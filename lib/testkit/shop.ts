@@ -33,7 +33,7 @@ export interface ShopOptions {
 }
 
 /** An order; `amount` is decimal text with two digits after the point, negative for a refund. */
-export interface ShopOrder {
+interface ShopOrder {
   readonly order_id: string
   /** UTC ms. */
   readonly ordered_at: number
@@ -46,7 +46,7 @@ export interface ShopOrder {
 }
 
 /** A payment of one of the last hundred orders; `fee` has at most three digits after the point. */
-export interface ShopPayment {
+interface ShopPayment {
   readonly payment_id: number
   /** UTC microseconds. */
   readonly paid_at: number
