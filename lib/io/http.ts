@@ -153,8 +153,7 @@ export async function createHttp(options: HttpOptions): Promise<HttpApp> {
   readBodies(app)
   app.setErrorHandler((error, request, reply) => {
     const found = problemOf(error, request.id)
-    if (found.status >= 500 && found.status !== 501)
-      request.log.error({ err: error, code: found.code }, 'request failed')
+    if (isLogged(found.status)) request.log.error({ err: error, code: found.code }, 'request failed')
     // The rest of a body that is too big is read and dropped: who is cut off while sending never sees the answer.
     if (found.status === 413) reply.removeHeader('connection')
     sendProblem(reply, found)
@@ -255,13 +254,16 @@ function registerHealth(app: HttpApp, options: HttpOptions): void {
   )
 }
 
+/** Whether the log tells more than the answer: what is not in this version is nobody's fault. */
+const isLogged = (status: number): boolean => status >= 500 && status !== 501
+
 /** Turns anything thrown into a problem. What is not known shows nothing but the id of its log line. */
 function problemOf(error: unknown, id?: string): Problem {
   if (error instanceof OperatingError) {
     const { field } = error.context
     const named = problem(error.code, error.message, error.hint)
     const found = typeof field === 'string' ? { ...named, field } : named
-    return id === undefined || found.status < 500 ? found : { ...found, id }
+    return id === undefined || !isLogged(found.status) ? found : { ...found, id }
   }
   const known = error as Partial<FastifyError> & { statusCode?: number }
   if (known.validation !== undefined) {

@@ -355,6 +355,16 @@ describe('metrics', () => {
     })
   })
 
+  test('[M5] an expression cut by a comma inside { } is named as such', async () => {
+    const problems = await bad({
+      'metrics/revenue.yaml': METRIC.replace('\n  sales: count(*)', ' { total: sum(amount::DECIMAL(18,2)) }'),
+    })
+    const cut = problems.find(({ code }) => code === 'EXPRESSION_CUT')
+    expect(cut).toMatchObject({ line: 4, message: '"2))" is the rest of an expression that a comma has cut' })
+    expect(cut!.advice).toContain('quotes')
+    expect(problems.map(({ code }) => code)).not.toContain('KEY_MISSING')
+  })
+
   test('windows, modes, measures and names have bounds', async () => {
     expect(await badMetric(METRIC.replace('1h', '0s'))).toEqual(['3:21 WINDOW_RANGE'])
     expect(await badMetric(METRIC.replace('tumbling: 1h', 'tumblng: 1h'))).toEqual([

@@ -207,6 +207,15 @@ export class Section {
     if (section === null) return entries
     for (const [name, at] of section.#keys()) {
       if (entries.some((entry) => entry.name === name)) continue
+      // `{ total: sum(x::DECIMAL(18,2)) }`: to YAML the comma ends the expression, and its rest is a key without a value.
+      if (name.includes(')') && section.#value(name, false) === null) {
+        this.file.problem(at, {
+          code: 'EXPRESSION_CUT',
+          message: `${JSON.stringify(name)} is the rest of an expression that a comma has cut`,
+          advice: 'Inside { } put the expression into quotes, or write one expression per line.',
+        })
+        continue
+      }
       const sql = section.text(name, true)
       if (sql !== null && this.checkName(name, at, what)) entries.push({ name, at, sql })
     }
