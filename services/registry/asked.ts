@@ -24,10 +24,17 @@ export const text = (request: FastifyRequest, name: string): string | null => va
 /** A query parameter that is on or off. */
 export const flag = (request: FastifyRequest, name: string): boolean => text(request, name)?.toLowerCase() === 'true'
 
-/** In which form a schema's text and its references are asked for. */
-export const formsOf = (request: FastifyRequest): { format: string | null; referenceFormat: string | null } => ({
+const readers = new WeakMap<FastifyRequest, (subject: string) => boolean>()
+
+/** Says which subjects a request may be shown; nothing said: all of them. */
+export const showOnly = (request: FastifyRequest, mayRead: (subject: string) => boolean): unknown =>
+  readers.set(request, mayRead)
+
+/** In which form a schema's text and its references are asked for, and of which subjects. */
+export const formsOf = (request: FastifyRequest) => ({
   format: text(request, 'format'),
   referenceFormat: text(request, 'referenceFormat'),
+  mayRead: readers.get(request) ?? (() => true),
 })
 
 /** The path's subject in its one spelling. */

@@ -198,6 +198,42 @@ describe('keys of the registry', () => {
     }
   })
 
+  it('what a schema refers to is written out for those who may read all of it', async () => {
+    const refer = (name: string, to: readonly [string, string]) => ({
+      schema: JSON.stringify({ type: 'record', name, fields: [{ name: 'x', type: to[0] }] }),
+      references: [{ name: to[0], subject: to[1], version: 1 }],
+    })
+    const subjects = { 'a.over-b': refer('OverB', ['B1', 'b.1']), 'a.over': refer('Over', ['OverB', 'a.over-b']) }
+    const ids: number[] = []
+    for (const [subject, body] of Object.entries({ ...subjects, 'a.over-a': refer('OverA', ['A1', 'a.1']) })) {
+      const { id } = (await as('root', 'POST', `/subjects/${subject}/versions`, body)).body as { id: number }
+      ids.push(id)
+      for (const path of [
+        `/subjects/${subject}/versions/1?`,
+        `/subjects/${subject}/versions/1/schema?`,
+        `/subjects/${subject}/metadata?`,
+        `/schemas/ids/${id}?`,
+        `/schemas/ids/${id}/schema?`,
+        `/schemas/ids/${id}?subject=${subject}&`,
+      ]) {
+        const [plain, resolved] = [await as('reader', 'GET', path), await as('reader', 'GET', `${path}format=resolved`)]
+        expect([path, plain.status, resolved.status]).toEqual([path, 200, subject === 'a.over-a' ? 200 : 403])
+        expect((await as('root', 'GET', `${path}format=resolved`)).status).toBe(200)
+      }
+    }
+    const found = await as('reader', 'POST', '/subjects/a.over-b?format=resolved', subjects['a.over-b'])
+    expect([found.status, found.body]).toEqual([
+      403,
+      { error_code: 40301, message: 'User is denied operation Read on Subject: b.1' },
+    ])
+    const whole = (await as('reader', 'GET', `/schemas/ids/${ids[2]}?format=resolved`)).body as { schema: string }
+    expect(whole.schema).toContain('"name":"A1"')
+    for (const subject of ['a.over', 'a.over-b', 'a.over-a']) {
+      await as('root', 'DELETE', `/subjects/${subject}`)
+      expect((await as('root', 'DELETE', `/subjects/${subject}?permanent=true`)).status).toBe(200)
+    }
+  })
+
   /** The status for the reader, of a path that is sent as it is written: fetch would tidy it. */
   async function statusOfRaw(path: string): Promise<number> {
     const { hostname, port } = new URL(url)

@@ -4,14 +4,14 @@
  *
  *   headers ─▶ key? 401, 429 ─▶ leave for the route's subject? 403 ─▶ body ─▶ leave for what it refers to? 403 ─▶ route ─▶ lists cut
  *
- * Guarantees: without a key no body is read; lists show only what the key may read, and pages are counted after that; an id that
- * exists but may not be read is 403, never 404, for a reader takes a 404 for an unknown schema and dead-letters its records. No
- * secret and no header is logged.
+ * Guarantees: without a key no body is read; lists show only what the key may read, and pages are counted after that; a text with
+ * its references written out is refused where one of them may not be read; an id that exists but may not be read is 403, never 404,
+ * for a reader takes a 404 for an unknown schema and dead-letters its records. No secret and no header is logged.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Clock } from '#io/ports.ts'
 import { mayDo, type RegistryKey } from '#io/registry-keys.ts'
-import { cut, giveWhole, idOf, type Page, pageOf, text } from './asked.ts'
+import { cut, giveWhole, idOf, type Page, pageOf, showOnly, text } from './asked.ts'
 import { type Need, needOf } from './auth-access.ts'
 import { createVerifier, credentialsOf, type Verdict } from './auth-secrets.ts'
 import { normalizeSubject, qualify, relatedSubject } from './naming.ts'
@@ -58,6 +58,7 @@ export function registryAuth(
       const settle = (denied: string | null): void => {
         if (denied !== null) return void forbidden(reply, denied)
         admitted.set(request, { key, need, page: null })
+        showOnly(request, (subject) => mayDo(key, subject, 'read'))
         done()
       }
       if (need.kind === 'subject') settle(deniedOnSubject(key, need))

@@ -23,6 +23,8 @@ export interface Resolved {
   readonly references: readonly Reference[]
   /** Texts of the referenced schemas, each after those that it refers to. */
   readonly texts: readonly string[]
+  /** Their subjects, each before those that it refers to. */
+  readonly subjects: readonly string[]
 }
 
 /** Finds a version; -1 is the latest one that is not deleted. */
@@ -41,6 +43,7 @@ export function resolveReferences(
   find: FindVersion,
 ): Resolved {
   const texts: string[] = []
+  const subjects: string[] = []
   let chars = 0
   const visited = new Set<string>()
 
@@ -61,6 +64,7 @@ export function resolveReferences(
         visited.add(name)
         if (visited.size > LIMITS.schemaReferences)
           throw new ReferenceProblem(`more than ${LIMITS.schemaReferences} referenced schemas`)
+        subjects.push(target)
         visit(target, found.references as readonly Reference[], step + 1)
         chars += found.schema.length
         if (chars > TEXTS_MAX) throw new ReferenceProblem(`referenced schemas are larger than ${TEXTS_MAX} characters`)
@@ -70,5 +74,5 @@ export function resolveReferences(
     })
   }
 
-  return { references: visit(subject, references, 1), texts }
+  return { references: visit(subject, references, 1), texts, subjects }
 }

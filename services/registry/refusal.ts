@@ -33,6 +33,7 @@ const notPermitted = (subject: string | null, why: string): RegistryRefusal =>
 export const refusals = {
   notFound: () => new RegistryRefusal(404, 'HTTP 404 Not Found'),
   mediaType: () => new RegistryRefusal(415, 'HTTP 415 Unsupported Media Type'),
+  notReadable: (subject: string) => new RegistryRefusal(40301, `User is denied operation Read on Subject: ${subject}`),
   subjectNotFound: (subject: string) => new RegistryRefusal(40401, `Subject '${subject}' not found.`),
   versionNotFound: (version: number) => new RegistryRefusal(40402, `Version ${version} not found.`),
   schemaNotFound: () => new RegistryRefusal(40403, 'Schema not found'),

@@ -19,7 +19,7 @@ import {
   type RegistryRecord,
   type SchemaVersion,
 } from './records.ts'
-import { ReferenceProblem, resolveReferences } from './references.ts'
+import { ReferenceProblem, type Resolved, resolveReferences } from './references.ts'
 
 /**
  * What makes two schemas one: their printed form with what stands beside it. A text that refers to others is printed when
@@ -376,14 +376,22 @@ export class SchemaTable {
   parsed(version: SchemaVersion): AvroNode {
     const known = this.#parsed.get(version)
     if (known !== undefined) return known
-    const node = parseAvro(version.schema, this.#textsOf(version))
+    const node = parseAvro(version.schema, this.#resolved(version).texts)
     this.#parsed.set(version, node)
     return node
   }
 
-  #textsOf({ subject, references }: SchemaVersion): readonly string[] {
+  /**
+   * The subjects that a version refers to, directly and through others, each before those that it refers to.
+   * @throws SchemaProblem when one of them is not there
+   */
+  referredBy(version: SchemaVersion): readonly string[] {
+    return this.#resolved(version).subjects
+  }
+
+  #resolved({ subject, references }: SchemaVersion): Resolved {
     try {
-      return resolveReferences(subject, references as readonly contract.Reference[], this.find).texts
+      return resolveReferences(subject, references as readonly contract.Reference[], this.find)
     } catch (error) {
       if (!(error instanceof ReferenceProblem)) throw error
       throw new SchemaProblem('', error.message, 'Register what it refers to.')

@@ -6,6 +6,7 @@ import { resolvedText } from './canonical.ts'
 import { type Contract, guidOf, type Reference } from './contract.ts'
 import { relatedSubject } from './naming.ts'
 import type { ConfigValue, SchemaVersion } from './records.ts'
+import { refusals } from './refusal.ts'
 import type { Entity } from './registration.ts'
 import type { SchemaTable } from './table.ts'
 
@@ -29,8 +30,14 @@ const present = (object: Json): Json =>
 
 const listed = (references: Contract['references']): Json => (references.length === 0 ? {} : { references })
 
-const textOf = (table: SchemaTable, version: SchemaVersion, { format = null }: Forms): string =>
-  (format === 'resolved' ? resolvedText(table, version) : null) ?? version.schema
+/** @throws RegistryRefusal 40301 when what would be written out must not be read */
+function textOf(table: SchemaTable, version: SchemaVersion, { format = null, mayRead = () => true }: Forms): string {
+  const text = format === 'resolved' ? resolvedText(table, version) : null
+  if (text === null) return version.schema
+  const closed = table.referredBy(version).find((subject) => !mayRead(subject))
+  if (closed !== undefined) throw refusals.notReadable(closed)
+  return text
+}
 
 /** In which form texts and references are asked for; nothing: as they stand. */
 export interface Forms {
@@ -38,6 +45,8 @@ export interface Forms {
   readonly format?: string | null
   /** `qualified`: with the context of each. */
   readonly referenceFormat?: string | null
+  /** Subjects whose schemas may be written out; all of them unless it says. */
+  readonly mayRead?: (subject: string) => boolean
 }
 
 /** References as they are asked for; one without a context is of the version's own. */
@@ -95,8 +104,8 @@ export function plainSchema(table: SchemaTable, version: SchemaVersion): Buffer 
 }
 
 /** A schema's own JSON. */
-export const rawSchema = (table: SchemaTable, version: SchemaVersion, format: string | null): Buffer =>
-  Buffer.from(textOf(table, version, { format }))
+export const rawSchema = (table: SchemaTable, version: SchemaVersion, asked: Forms): Buffer =>
+  Buffer.from(textOf(table, version, asked))
 
 const CONFIG = [
   ...['alias', 'normalize', 'validateFields', 'validateNewSchemas', 'validateRules'],

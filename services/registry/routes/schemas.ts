@@ -49,7 +49,7 @@ export const schemaRoutes: Routes = (route, state) => {
   route('GET', '/schemas/ids/:id/schema', async (request) => {
     const hint = text(request, 'subject')
     const found = told(await state.holders(idOf(request), hint), hint)!
-    return rawSchema(table, found, text(request, 'format'))
+    return rawSchema(table, found, formsOf(request))
   })
 
   const named = (request: FastifyRequest): Promise<readonly SchemaVersion[]> => {

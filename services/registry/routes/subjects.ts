@@ -67,7 +67,7 @@ export const subjectRoutes: Routes = (route, state) => {
     versionView(table, await version(request), { ...formsOf(request), tells: true }),
   )
   route('GET', '/subjects/:subject/versions/:version/schema', async (request) =>
-    rawSchema(table, await version(request), text(request, 'format')),
+    rawSchema(table, await version(request), formsOf(request)),
   )
   route('GET', '/subjects/:subject/versions/:version/referencedby', async (request) => {
     const page = pageOf(request)
