@@ -16,7 +16,8 @@ import {
   type MetricReader,
 } from '#core/columns.ts'
 import * as runtime from './column-runtime.ts'
-import { emitLoop, fieldsInOrder, type Role } from './emit-columns.ts'
+import { emitLoop, fieldsInOrder } from './emit-columns.ts'
+import type { Role } from './emit-loop.ts'
 import type { Node, SqlType } from './expression.ts'
 import { printSql } from './print-sql.ts'
 import type { BoundMetric } from './to-sql.ts'
