@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { openBatch, readHeader, stampBatch } from '#format/record-batch.ts'
 import { labelledBatch } from '#testkit/labelled-batch.ts'
-import { splitBatches } from './kafkajs-raw.ts'
+import { splitBatches } from './kafkajs-requests.ts'
 import { carriesClaim, claimBatch, judgeFetched } from './log-kafka-batches.ts'
 
 const TRANSACTIONAL = 16

@@ -1,7 +1,7 @@
 /** Record batches on their way to and from Kafka: claimed for a producer, told apart from others, judged as aborted. */
 import { crc32c } from '#format/crc32c.ts'
 import { readHeader } from '#format/record-batch.ts'
-import type { FetchedPartition } from '#io/kafkajs-raw.ts'
+import type { FetchedPartition } from '#io/kafkajs-requests.ts'
 import type { FetchedBatch } from '#io/ports.ts'
 
 const ATTRIBUTES_AT = 21

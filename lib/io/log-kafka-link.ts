@@ -4,16 +4,14 @@
  */
 import { OperatingError } from '#io/errors.ts'
 import {
-  type ClusterMetadata,
   connectBroker,
   dropBroker,
-  fetchMetadata,
   type KafkaAddress,
   type KafkaBroker,
   type KafkaConnection,
   type KafkaError,
-  speaksOurVersions,
 } from '#io/kafkajs-raw.ts'
+import { type ClusterMetadata, fetchMetadata, speaksOurVersions } from '#io/kafkajs-requests.ts'
 import { topicUnknown } from '#io/log-errors.ts'
 import type { Clock } from '#io/ports.ts'
 

@@ -7,7 +7,7 @@
  */
 import { OperatingError } from '#io/errors.ts'
 import { recycleFrames } from '#io/kafka-frames.ts'
-import { fetchBatches } from '#io/kafkajs-raw.ts'
+import { fetchBatches } from '#io/kafkajs-requests.ts'
 import { dataLossSuspected, topicUnknown } from '#io/log-errors.ts'
 import { judgeFetched } from '#io/log-kafka-batches.ts'
 import { clusterError, errorTypes, type KafkaLink, saysUnknownTopic } from '#io/log-kafka-link.ts'

@@ -10,7 +10,7 @@
 import { LIMITS } from '#core/limits.ts'
 import { readHeader } from '#format/record-batch.ts'
 import { OperatingError } from '#io/errors.ts'
-import { fetchBatches, type Produced, produceBatch } from '#io/kafkajs-raw.ts'
+import { fetchBatches, type Produced, produceBatch } from '#io/kafkajs-requests.ts'
 import { appendUnknown, batchTooLarge, topicUnknown } from '#io/log-errors.ts'
 import { type Claim, carriesClaim, claimBatch } from '#io/log-kafka-batches.ts'
 import { clusterError, errorTypes, type KafkaLink, saysUnknownTopic } from '#io/log-kafka-link.ts'
