@@ -9,13 +9,25 @@ import { deletion } from './behaviour/deletion.ts'
 import { listing } from './behaviour/listing.ts'
 import { negotiation } from './behaviour/negotiation.ts'
 import { references } from './behaviour/references.ts'
+import { refusals } from './behaviour/refusals.ts'
 import { registration } from './behaviour/registration.ts'
 import { safety } from './behaviour/safety.ts'
 import { settings } from './behaviour/settings.ts'
 import type { RegistryPlace } from './place.ts'
 import { Names, run } from './scenario.ts'
 
-const GROUPS = { registration, deletion, listing, references, contexts, settings, compatibility, negotiation, safety }
+const GROUPS = {
+  registration,
+  refusals,
+  deletion,
+  listing,
+  references,
+  contexts,
+  settings,
+  compatibility,
+  negotiation,
+  safety,
+}
 
 /** Registers every scenario as a test. `shared`: somebody else uses that registry too. */
 export function registryBehaviour(open: () => Promise<RegistryPlace>, options: { readonly shared: boolean }): void {
