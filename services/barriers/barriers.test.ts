@@ -112,7 +112,7 @@ describe('[S2] barriers', () => {
     const cuts = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []))
     expect(cuts.length).toBeGreaterThan(5)
     for (const { stream, cut } of cuts) expect(boundsOf(accepted[stream as 'a' | 'b'], cut.id)).toEqual(cut.offsets)
-    const ids = cuts.map(({ cut }) => cut.id)
+    const ids = cuts.map(({ stream, cut }) => `${stream} ${cut.id}`)
     expect(new Set(ids).size).toBe(ids.length)
     for (const outcome of outcomes) {
       if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'OVERLOADED' })
@@ -169,6 +169,31 @@ describe('[S2] barriers', () => {
     expect(log.fired.late).toBe(1)
     expect(boundsOf(await acceptedOf(log, 'a'), cut.id)).toEqual(cut.offsets)
     await barriers.stop()
+  })
+
+  it('[L1] number each stream by itself: the dedup horizon counts the epochs of its own stream', async () => {
+    const { log, clock } = await logOf(['a', 'b', 'c'])
+    const deps = { log, clock, registry, definitions: definitionsOf('a', 'b', 'c'), intervalMs: 1_000 }
+    const barriers = await createBarriers(deps)
+    const idsOf = async (each: typeof barriers, streams: string): Promise<number[]> => {
+      const ids: number[] = []
+      for (const stream of streams) ids.push((await each.put(stream, { demand: true })).id)
+      return ids
+    }
+    expect(await idsOf(barriers, 'aab')).toEqual([1, 2, 3])
+    expect(await idsOf(barriers, 'abab')).toEqual([3, 4, 4, 5])
+    await barriers.stop()
+    const again = await createBarriers(deps)
+    expect(await idsOf(again, 'aba')).toEqual([5, 6, 6])
+    await again.stop()
+    // Long idle: no reservation is left, but what stands in the streams is still below what comes.
+    log.truncateBelow(BARRIERS_TOPIC, 0, (await log.endOffsets(BARRIERS_TOPIC))[0]!)
+    const later = await createBarriers(deps)
+    for (const stream of ['b', 'c', 'a']) {
+      const cut = await later.put(stream, { demand: true })
+      expect(boundsOf(await acceptedOf(log, stream), cut.id)).toEqual(cut.offsets)
+    }
+    await later.stop()
   })
 
   it('tick every stream once per interval, idle ones too, and survive a refused append', async () => {

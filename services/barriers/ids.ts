@@ -1,12 +1,15 @@
 /**
  * Barrier ids, given out by the log: the topic `tidemark.barriers` holds one reservation per id, and every ticker folds it the
- * same way, so two tickers, a restart or a zombie never hold the same id.
+ * same way, so two tickers, a restart or a zombie never hold the same id of a stream. Each stream counts by itself: a horizon of
+ * so many epochs is one of so many of the stream's own.
  *
- *   offset       0      1      2      3         A and B both knew 5 as the last id and wrote 6;
- *   written id   5      6(A)   6(B)   8         the log decides: A has 6, B has 7
- *   given id     5      6      7      8         given(o) = max(written(o), given(o - 1) + 1)
+ *   offset       0      1      2      3      4         A and B both knew 2 as a's last id and wrote 3;
+ *   stream       a      a      b      a      a         the log decides: A has 3, B has 4
+ *   written id   1      2      3      3(A)   3(B)
+ *   given id     1      2      3      3      4         given(o) = max(written(o), the stream's last given + 1)
  *
- * A reservation that leads to no barrier costs nothing but its number.
+ * No id is above its offset + 1. So a stream of which no reservation is left, or that is new, begins above the end of the topic
+ * (b above), and never below an id that it had. A reservation that leads to no barrier costs nothing but its number.
  */
 import type { Barrier } from '#core/barrier.ts'
 import { encodeBarrier, readBarrier } from '#format/barrier.ts'
@@ -15,15 +18,15 @@ import { OperatingError } from '#io/errors.ts'
 import type { EventLog, FetchedBatch, LogReader } from '#io/ports.ts'
 import { BARRIERS_TOPIC } from '#schemas/topics.ts'
 
-/** Reservations that a new ticker reads back: the last one would do, were it not for tickers that raced. */
-const TAIL_RECORDS = 100
+/** Reservations that a new ticker reads back: enough for each stream's last ones. A stream that is not among them skips some numbers. */
+const TAIL_RECORDS = 2_000
 const PARTITION = 0
 /** Reservations are of no use once later ones exist. */
 const RETENTION_MS = 7 * 86_400_000
 
 /** Gives out ids. Calls are served one after another. */
 export interface BarrierIds {
-  /** An id that no other ticker has or will get, greater than all before. @throws OperatingError of the log, OVERLOADED once closed */
+  /** An id of the stream that no other ticker has or will get, greater than all its ids before. @throws OperatingError of the log, OVERLOADED once closed */
   reserve(barrier: Omit<Barrier, 'id'>): Promise<number>
   /** Whether, as of now, `id` is the last one that anybody reserved for the stream. @throws OperatingError of the log */
   isLast(stream: string, id: number): Promise<boolean>
@@ -36,7 +39,6 @@ export async function openBarrierIds(log: EventLog, schemaId: number): Promise<B
   await log.createTopics([{ topic: BARRIERS_TOPIC, partitions: 1, retentionMs: RETENTION_MS, cleanup: 'delete' }])
   const lastOf = new Map<string, number>()
   const reserved = new Map<number, number>()
-  let last = 0
   let next = Math.max(await startOffset(), (await endOffset()) - TAIL_RECORDS)
   let reader: LogReader | null = null
   let queue: Promise<unknown> = Promise.resolve()
@@ -55,9 +57,9 @@ export async function openBarrierIds(log: EventLog, schemaId: number): Promise<B
       for (let record = readRecord(opened.cursor); record !== null; record = readRecord(opened.cursor)) {
         const barrier = readBarrier(record)
         if (barrier === null) continue
-        last = Math.max(barrier.id, last + 1)
-        lastOf.set(barrier.stream, last)
-        reserved.set(record.offset, last)
+        const id = Math.max(barrier.id, (lastOf.get(barrier.stream) ?? 0) + 1)
+        lastOf.set(barrier.stream, id)
+        reserved.set(record.offset, id)
       }
     }
     next = Math.max(next, batch.lastOffset + 1)
@@ -93,15 +95,13 @@ export async function openBarrierIds(log: EventLog, schemaId: number): Promise<B
   return {
     reserve: (barrier) =>
       inTurn(async () => {
-        const { baseOffset } = await log.append(
-          BARRIERS_TOPIC,
-          PARTITION,
-          encodeBarrier({ ...barrier, id: last + 1 }, schemaId),
-        )
+        if (!lastOf.has(barrier.stream)) await readUntil(await endOffset())
+        const id = (lastOf.get(barrier.stream) ?? next) + 1
+        const { baseOffset } = await log.append(BARRIERS_TOPIC, PARTITION, encodeBarrier({ ...barrier, id }, schemaId))
         await readUntil(baseOffset + 1)
-        const id = reserved.get(baseOffset)!
+        const given = reserved.get(baseOffset)!
         reserved.clear()
-        return id
+        return given
       }),
     isLast: (stream, id) =>
       inTurn(async () => {
