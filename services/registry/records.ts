@@ -10,6 +10,7 @@
  *   {"keytype":"CLEAR_SUBJECT","subject":s,"magic":0}        {"subject":s}                 soft deleted versions are forgotten
  *   {"keytype":"CONFIG","subject":s,"magic":0}               {"subject":s,"compatibilityLevel":level,…}  null = not set
  *   {"keytype":"MODE","subject":s,"magic":0}                 {"subject":s,"mode":mode}     null = not set
+ *   {"keytype":"CONTEXT","tenant":"default","context":c,"magic":0}   {"tenant":"default","context":c}   c holds, or held, schemas
  *   {"keytype":"NOOP","magic":0}                             null
  *
  * `:.c:s` is subject s of context `.c`; ids are counted per context. Older registries write `"subject":null` in the keys of
@@ -69,6 +70,7 @@ export type RegistryRecord =
   | { readonly kind: 'subject-cleared'; readonly subject: string | null }
   | { readonly kind: 'config'; readonly subject: string | null; readonly config: ConfigValue | null }
   | { readonly kind: 'mode'; readonly subject: string | null; readonly mode: string | null }
+  | { readonly kind: 'context'; readonly context: string; readonly set: boolean }
   | { readonly kind: 'ids-used'; readonly context: string; readonly id: number; readonly set: boolean }
   | { readonly kind: 'other' }
 
@@ -79,6 +81,8 @@ export type RegistryRecord =
  */
 const IDS_USED = '__tidemark-ids-used-'
 
+/** The tenant of a registry that has one. */
+const TENANT = 'default'
 /** Context of subjects that name none. */
 export const DEFAULT_CONTEXT = '.'
 const QUALIFIED = /^:(\.[^:]*):(.*)$/s
@@ -129,6 +133,10 @@ export function parseRecord(
     case 'MODE': {
       const mode = parsed?.['mode'] ?? null
       return mode === null || typeof mode === 'string' ? { kind: 'mode', subject, mode } : null
+    }
+    case 'CONTEXT': {
+      const { context } = parsedKey
+      return typeof context === 'string' ? { kind: 'context', context, set: parsed !== null } : null
     }
     default:
       return { kind: 'other' }
@@ -303,6 +311,12 @@ export const encodeMode = (subject: string | null, mode: string | null): RecordI
   value: mode === null ? null : json(ordered({ subject, mode }, ['subject', 'mode'])),
 })
 
+/** Lists a context, before its first schema: where Confluent's registry looks for names and ids that the default one does not hold. */
+export const encodeContext = (context: string): RecordInput => ({
+  key: json({ keytype: 'CONTEXT', tenant: TENANT, context, magic: 0 }),
+  value: json({ tenant: TENANT, context }),
+})
+
 /** States (or, with `set` false, takes back) that ids of a context up to `id` were given. */
 export function encodeIdsUsed(context: string, id: number, set: boolean): RecordInput {
   const name = `${IDS_USED}${id}`
@@ -323,6 +337,7 @@ export function keyOf(record: RegistryRecord): Uint8Array | null {
       return subjectKey('MODE', record.subject)
     case 'subject-deleted':
     case 'subject-cleared':
+    case 'context':
     case 'ids-used':
     case 'other':
       return null

@@ -89,6 +89,32 @@ describe('registration', () => {
     ])
   })
 
+  it('[R3] lists a context in the topic before its first schema, once, and knows one that others listed', async () => {
+    const log = memoryLog()
+    const { ask, register } = await serve(log)
+    await register(':.c:s', A)
+    await register(':.c:t', A)
+    const keys = (await recordsOf(log)).map(([key]) => JSON.parse(key) as Record<string, unknown>)
+    expect(keys.map(({ keytype, subject, context }) => [keytype, subject ?? context])).toEqual([
+      ['CONTEXT', '.c'],
+      ['SCHEMA', ':.c:s'],
+      ['SCHEMA', ':.c:t'],
+    ])
+    expect((await recordsOf(log))[0]).toEqual([
+      '{"keytype":"CONTEXT","tenant":"default","context":".c","magic":0}',
+      '{"tenant":"default","context":".c"}',
+    ])
+    await appendForeign(log, [
+      [
+        { keytype: 'CONTEXT', tenant: 'default', context: '.others', magic: 0 },
+        { tenant: 'default', context: '.others' },
+      ],
+    ])
+    const again = await serve(log)
+    expect((await again.ask('GET', '/contexts')).body).toEqual(['.', '.c', '.others'])
+    expect((await ask('GET', '/subjects/:.c:s/versions')).body).toEqual([1])
+  })
+
   it("[R3] reads another registry's records and keeps what it does not know of them", async () => {
     const log = memoryLog()
     const references = [{ name: 'other.proto', subject: 'o', version: 1 }]

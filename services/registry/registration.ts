@@ -105,7 +105,8 @@ export function register(
   const entity = entityOf(subject, version, id, canon)
   const record = records.encodeSchema({ ...entity, deleted: false })
   const tombstones = older.map((held) => records.encodeRemoval(subject, held.version))
-  return { records: [...tombstones, record], answer: entity, allotted: { id, subject, version } }
+  const listing = table.isListed(context) ? [] : [records.encodeContext(context)]
+  return { records: [...listing, ...tombstones, record], answer: entity, allotted: { id, subject, version } }
 }
 
 /** What a registration takes over from the version before it and from the settings. */

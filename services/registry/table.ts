@@ -102,6 +102,8 @@ export class SchemaTable {
   /** Subject and version → ids of the schemas that refer to it and are not deleted, and how often. */
   readonly #referrers = new Map<string, Map<number, number>>()
   /** Numbers of records that count for nothing, or that an unconfirmed append may still put on the log: never given to another schema. */
+  /** Contexts that records list. */
+  readonly #contexts = new Set<string>()
   readonly #versionsTaken = new Map<string, number>()
 
   #idsOf(context: string): Ids {
@@ -145,6 +147,10 @@ export class SchemaTable {
       case 'mode':
         if (record.mode === null) this.#modes.delete(record.subject)
         else this.#modes.set(record.subject, record.mode)
+        break
+      case 'context':
+        if (record.set) this.#contexts.add(record.context)
+        else this.#contexts.delete(record.context)
         break
       case 'ids-used': {
         const ids = this.#idsOf(record.context)
@@ -259,9 +265,16 @@ export class SchemaTable {
     return held !== undefined && (deleted || held.live > 0)
   }
 
-  /** Contexts that ever held an id, the default one first. */
+  /** Contexts that are listed or ever held an id, the default one first. */
   contexts(): string[] {
-    return [DEFAULT_CONTEXT, ...[...this.#ids.keys()].filter((context) => context !== DEFAULT_CONTEXT).toSorted()]
+    const others = new Set([...this.#contexts, ...this.#ids.keys()])
+    others.delete(DEFAULT_CONTEXT)
+    return [DEFAULT_CONTEXT, ...[...others].toSorted()]
+  }
+
+  /** Whether the topic lists a context. The default one is not listed. */
+  isListed(context: string): boolean {
+    return context === DEFAULT_CONTEXT || this.#contexts.has(context)
   }
 
   /** A subject's versions in order; empty when there are none. */
