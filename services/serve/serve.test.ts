@@ -7,7 +7,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Value } from 'typebox/value'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { encodeBatch } from '#format/record-batch.ts'
 import { systemClock } from '#io/clock.ts'
 import { type DuckDb, openDuckDb } from '#io/duckdb.ts'
 import { createHttp, type HttpApp, listenOrExplain } from '#io/http.ts'
@@ -404,39 +403,5 @@ describe('serve', () => {
     expect([status, body['code']]).toEqual([409, 'CUT_UNCOVERED'])
     expect(String(body['detail'])).toContain('partition 0')
     expect((await query('?layer=batch')).status).toBe(200)
-  })
-})
-
-it('[Q3] [S1] what retention has taken from log and partials before a view had it is refused, not left out', async () => {
-  const shortLog = createMemoryLog({ clock: systemClock })
-  const topics = ['events.smalls', 'sealed.small', 'live.small']
-  await shortLog.createTopics(
-    topics.map((topic) => ({ topic, partitions: 2, retentionMs: 1, cleanup: 'delete' as const })),
-  )
-  for (let n = 0; n < 3; n++) {
-    await shortLog.append('events.smalls', 1, encodeBatch([{ key: null, value: Uint8Array.of(n), headers: [] }], 0))
-  }
-  shortLog.truncateBelow('events.smalls', 1, 3)
-  const telemetry = createTelemetry({ process: false, onError: () => undefined })
-  const logger = { info: () => undefined, warn: () => undefined, error: () => undefined }
-  const empty = await openLakeFolder(join(directory, 'empty'))
-  const metric = smallMetric(2)
-  const definitions = { directory, streams: [metric.stream], metrics: [metric] }
-  const restarted = await startServe({
-    log: shortLog,
-    lake: empty,
-    definitions,
-    clock: systemClock,
-    logger,
-    telemetry,
-    duckdb,
-  })
-  await restarted.refresh()
-  const refusal = restarted.refusalOf(restarted.metric('small'))
-  await restarted.stop()
-  await shortLog.close()
-  expect(refusal).toMatchObject({
-    code: 'CUT_UNCOVERED',
-    reason: expect.stringContaining('partition 1: offsets [0, 3)') as string,
   })
 })

@@ -56,8 +56,8 @@ interface Followed {
   live: Tail | null
   /** Where the live topic need not be read before, per partition: what sealed records say. */
   readonly liveFrom: Map<number, number>
-  /** Trouble with the lake, in words; null when there is none. */
-  trouble: string | null
+  /** Why the views cannot be read; null when they can. */
+  trouble: OperatingError | null
   /** First offset that the event topic still holds, per partition; empty until it is known. */
   logStarts: readonly number[]
 }
@@ -103,14 +103,15 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
   }
 
   /** Looks for a new view; what is wrong with the views now, null when nothing is. `known`: what was said of it already. */
-  async function viewsTrouble(served: ServedMetric, known: string | null): Promise<string | null> {
+  async function viewsTrouble(served: ServedMetric, known: OperatingError | null): Promise<OperatingError | null> {
     try {
       await served.refreshViews()
       return null
     } catch (thrown) {
       const error = classify(thrown)
-      if (known !== error.message) logger.error({ err: error, metric: served.definition.name }, 'a view cannot be read')
-      return error.message
+      if (known?.message !== error.message)
+        logger.error({ err: error, metric: served.definition.name }, 'a view cannot be read')
+      return error
     }
   }
 
@@ -156,9 +157,13 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
   const refusalOf = (served: ServedMetric): { code: string; reason: string } | null => {
     const one = followed.get(served.definition.name)!
     // Once caught up, a tail in trouble only makes answers older: they stay exact for the offsets they name.
-    if (one.live === null || !everCaughtUp(one))
-      return { code: 'SPEED_BEHIND', reason: one.trouble ?? reasonOf(one) ?? 'still reading' }
-    return served.store.refusal() ?? lostBefore(one)
+    const refused =
+      one.live === null || !everCaughtUp(one)
+        ? { code: 'SPEED_BEHIND', reason: reasonOf(one) ?? 'still reading' }
+        : (served.store.refusal() ?? lostBefore(one))
+    if (refused === null || one.trouble === null) return refused
+    // Waiting would not help: what the store lacks is what cannot be read.
+    return { code: one.trouble.code, reason: one.trouble.message.replace(/\.$/, '') }
   }
   const caught = new WeakSet<Followed>()
   function everCaughtUp(one: Followed): boolean {
@@ -191,7 +196,8 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
     },
     readiness() {
       for (const one of followed.values()) {
-        if (one.trouble !== null) return { ready: false, reason: `${one.served.definition.name}: ${one.trouble}` }
+        if (one.trouble !== null)
+          return { ready: false, reason: `${one.served.definition.name}: ${one.trouble.message}` }
         if (!everCaughtUp(one))
           return { ready: false, reason: `${one.served.definition.name}: ${reasonOf(one) ?? 'still reading'}` }
       }
