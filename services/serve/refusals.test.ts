@@ -66,7 +66,7 @@ it('[Q3] [S1] what retention has taken from log and partials before a view had i
 
 it('[Q3] a view that cannot be read is the reason of the refusal, not that the speed layer is behind', async () => {
   const lake = await openLakeFolder(join(directory, 'damaged'))
-  const entry = entryPath(viewManifest('small', ), 1)
+  const entry = entryPath(viewManifest('small', 'sql'), 1)
   await lake.createIfAbsent(entry, new TextEncoder().encode('{"torn'))
   expect(await refusalOn(await logOfSmalls(null), lake)).toMatchObject({
     code: 'LAKE_DAMAGED',
