@@ -31,6 +31,8 @@ export interface PartialTags {
   readonly duplicates: number
   readonly dead: number
   readonly quarantined: number
+  /** When sealed: (event, window) pairs that came after the close, among the rows of this record. */
+  readonly late: number | null
   /** Creation time of the barrier that opened the epoch (0 for the first) and, when sealed, of the one that ended it. */
   readonly opened_ms: number
   readonly sealed_ms: number | null

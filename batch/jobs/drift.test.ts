@@ -131,6 +131,7 @@ test('of several publications of one epoch only the one with the highest offset 
     duplicates: 0,
     dead: 0,
     quarantined: 0,
+    late: null,
     opened_ms: 0,
     sealed_ms: 1,
     sealed_by: 1,

@@ -126,6 +126,7 @@ export function publishedBy(
     duplicates: 0,
     dead: 0,
     quarantined: 0,
+    late: null,
     opened_ms: opened,
     sealed_ms: null,
     sealed_by: null,

@@ -310,6 +310,7 @@ export async function sealSales(
         duplicates: 0,
         dead: 0,
         quarantined: 0,
+        late: null,
         opened_ms: epoch * BARRIER_EVERY_MS,
         sealed_ms: record.barrier * BARRIER_EVERY_MS,
         sealed_by: record.barrier,

@@ -186,8 +186,8 @@ export class Checker {
   ): void {
     const key = `${metric.name}, partition ${tags.partition}, epoch ${tags.epoch}`
     const { part } = tags
-    // Where its publisher stood in the live topic is a hint to readers that start, no value.
-    const apart = ['part', 'live_next']
+    // Late events are those of the part's own rows; where its publisher stood in the live topic is a hint to readers that start.
+    const apart = ['part', 'late', 'live_next']
     const value = JSON.stringify(tags, (name, one: unknown) => (apart.includes(name) ? undefined : one))
     const spelled = JSON.stringify([...spellTable(table)])
     const known = this.#sealed.get(key) ?? { value, parts: new Map<number, string>() }

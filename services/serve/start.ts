@@ -82,19 +82,18 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
   const tailOf = (served: ServedMetric, topic: string, liveFrom: Map<number, number>): Tail => {
     const { name, stream } = served.definition
     // Every metric of a stream carries the same counts of records: one of them is enough.
-    const count = countedStreams.has(stream.name) ? null : countOnce(telemetry, served.definition)
+    const countsStream = !countedStreams.has(stream.name)
     countedStreams.add(stream.name)
+    const count = countOnce(telemetry, served.definition, countsStream)
     const onRecord = (tags: PartialTags, value: Uint8Array): void => {
       if (tags.generation !== served.definition.generation) return
       if (tags.kind === 'sealed') {
-        count?.(tags)
+        count(tags)
         if (tags.live_next !== null)
           liveFrom.set(tags.partition, Math.max(tags.live_next, liveFrom.get(tags.partition) ?? 0))
       }
       if (!served.store.wants(tags)) return
-      const table = decodePartials(value, served.definition.layout)
-      if (tags.kind === 'sealed') countLate(telemetry, served.definition, table.cells)
-      served.store.apply(tags satisfies MergeTags, table)
+      served.store.apply(tags satisfies MergeTags, decodePartials(value, served.definition.layout))
     }
     const onTrouble = (error: Error): void =>
       logger.warn({ err: error, topic, metric: name }, 'partials cannot be read')
@@ -232,24 +231,27 @@ function lostBefore({ served, logStarts }: Followed): { code: string; reason: st
   }
 }
 
-/** Counts the events of every sealed (partition, epoch) once, however often it is read. */
-function countOnce(telemetry: Telemetry, { stream }: MetricDefinition): (tags: PartialTags) => void {
-  const counted = new Map<number, number>()
-  return (tags) => {
-    if (tags.part !== 0 || tags.epoch <= (counted.get(tags.partition) ?? -1)) return
-    counted.set(tags.partition, tags.epoch)
+/**
+ * Counts what every sealed record tells once, however often it is read and whether or not a view covers it already: its late events,
+ * and with `countsStream` the events of its epoch, which all metrics of a stream tell alike.
+ */
+function countOnce(
+  telemetry: Telemetry,
+  { name, stream }: MetricDefinition,
+  countsStream: boolean,
+): (tags: PartialTags) => void {
+  const counted = new Map<number, { readonly epoch: number; readonly part: number }>()
+  return ({ partition, epoch, part, ...tags }) => {
+    const last = counted.get(partition) ?? { epoch: -1, part: -1 }
+    if (epoch < last.epoch || (epoch === last.epoch && part <= last.part)) return
+    counted.set(partition, { epoch, part })
+    if (tags.late !== null && tags.late > 0) telemetry.add('tidemark_late_events_total', { metric: name }, tags.late)
+    if (!countsStream || part !== 0) return
     telemetry.add('tidemark_events_total', { stream: stream.name }, tags.events - tags.duplicates)
     telemetry.add('tidemark_dead_letters_total', { stream: stream.name }, tags.dead)
     telemetry.add('tidemark_quarantined_events_total', { stream: stream.name }, tags.quarantined)
     telemetry.add('tidemark_duplicate_events_total', { stream: stream.name }, tags.duplicates)
   }
-}
-
-function countLate(telemetry: Telemetry, { name, layout }: MetricDefinition, cells: Float64Array): void {
-  const { late, width } = layout
-  let total = 0
-  for (let at = late; at < cells.length; at += width) total += cells[at]!
-  if (total > 0) telemetry.add('tidemark_late_events_total', { metric: name }, total)
 }
 
 /** Gauges that are worked out when they are asked for. */

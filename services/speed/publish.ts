@@ -3,6 +3,7 @@
  * with the offset they cover, so an append whose outcome is unknown is simply done again (DESIGN idea 2).
  */
 import { LIMITS } from '#core/limits.ts'
+import type { PartialTable } from '#core/partial.ts'
 import { encodePartials } from '#format/partials-arrow.ts'
 import { encodeBatch } from '#format/record-batch.ts'
 import { classify } from '#io/errors.ts'
@@ -25,6 +26,12 @@ export interface Publication {
 /** Bytes of a row in a record, texts left out: an estimate from the widths. */
 const rowBytes = ({ rows: { layout } }: EpochPartials): number => (layout.width + layout.dimensions.length * 4 + 2) * 8
 
+function lateOf({ cells, count, layout }: PartialTable): number {
+  let late = 0
+  for (let row = 0; row < count; row++) late += cells[row * layout.width + layout.late]!
+  return late
+}
+
 /** Encodes the records of one publication, one at a time: a big table never stands twice in memory. */
 export function* encodePublication(partials: EpochPartials, publication: Publication): Generator<Uint8Array> {
   const { state, base, sealed } = publication
@@ -32,6 +39,7 @@ export function* encodePublication(partials: EpochPartials, publication: Publica
   const bounds = rows.parts({ rowBytes: rowBytes(partials), bytesMax: LIMITS.partialRecordBytes })
   const parts = bounds.length - 1
   for (let part = 0; part < parts; part++) {
+    const table = rows.table(bounds[part]!, bounds[part + 1]!)
     const tags: PartialTags = {
       kind: sealed === null ? 'live' : 'sealed',
       metric: metric.name,
@@ -48,6 +56,7 @@ export function* encodePublication(partials: EpochPartials, publication: Publica
       duplicates: state.duplicates,
       dead: state.dead,
       quarantined: state.quarantined,
+      late: sealed === null ? null : lateOf(table),
       opened_ms: state.openedMs,
       sealed_ms: sealed?.ms ?? null,
       sealed_by: sealed?.by ?? null,
@@ -55,7 +64,7 @@ export function* encodePublication(partials: EpochPartials, publication: Publica
       live_next: sealed?.liveNext ?? null,
       refused: partials.refused,
     }
-    const value = encodePartials(rows.table(bounds[part]!, bounds[part + 1]!))
+    const value = encodePartials(table)
     yield encodeBatch([{ key: null, value, headers: [[PARTIAL_HEADER, utf8.encode(JSON.stringify(tags))]] }], 0)
   }
 }

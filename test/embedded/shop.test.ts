@@ -248,4 +248,17 @@ describe('the synthetic shop, every fault at once', () => {
       duckdb.close()
     }
   })
+
+  it('[O1] the series counts each late event once, also when a rollback makes the answers read the partials again', async () => {
+    const clicks = platform.parts.definitions.streams.find(({ name }) => name === 'clicks')!
+    const { length } = lateClicks(clicks.partitions)
+    const late = (metric: string) => platform.series('tidemark_late_events_total', { metric })
+    await until('the last epochs are counted', async () => (await late('dwell')) >= length)
+    const back = await platform.post<{ cut: number }>('/v1/views/dwell/rollback')
+    await until('dwell is answered from the view before', async () => {
+      return (await platform.get<{ cut: number }>('/v1/metrics/dwell')).json.cut === back.json.cut
+    })
+    expect(await differ(recomputed(ARRIVALS))).toEqual(NONE)
+    for (const metric of METRICS) expect(await late(metric), metric).toBe(metric === 'dwell' ? length : 0)
+  })
 })
