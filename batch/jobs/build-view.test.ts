@@ -1,6 +1,6 @@
 /**
  * Goal: the view is exactly the archive below the cut, whatever way it was built and wherever a build died.
- * Method: a small seeded shop with duplicates, nulls, late and quarantined events, archived by plain code; rows against an
+ * Method: seeded sales with duplicates, nulls, late and quarantined events, archived by plain code; rows against an
  * oracle in maps; bytes against bytes; a fault thrown at every single call on the lake.
  */
 import { afterEach, expect, test } from 'vitest'
