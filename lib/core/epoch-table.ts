@@ -200,7 +200,7 @@ export function createEpochTable(options: EpochTableOptions): EpochTable {
     },
     add(chunk, columns, verdicts, watermarks) {
       const ids = groups.intern(columns.dimensions, chunk.count)
-      hasLongTexts = groups.textBytes > LIMITS.groupBytes
+      hasLongTexts = groups.textBytesMost > LIMITS.groupBytes
       locate(chunk, columns.where, verdicts, watermarks, ids)
       for (let m = 0; m < measures.length; m++) {
         const { kind, slot } = measures[m]!

@@ -17,6 +17,8 @@ export interface Groups {
   readonly bytes: number
   /** Bytes of the distinct texts of all dimensions. */
   readonly textBytes: number
+  /** Bytes that no group's texts exceed: the longest text of each dimension. */
+  readonly textBytesMost: number
   /** Bytes of a group's texts. */
   textBytesOf(group: number): number
   /** Group id of each row; valid until the next call. */
@@ -56,6 +58,9 @@ export function createGroups(dimensions: readonly DimensionLayout[]): Groups {
     },
     get textBytes() {
       return interners.reduce((sum, { text, size }) => sum + (text === null ? 0 : text.starts[size]!), 0)
+    },
+    get textBytesMost() {
+      return interners.reduce((sum, { longest }) => sum + longest, 0)
     },
     textBytesOf(group) {
       const ids = valueIds(Int32Array.of(group))

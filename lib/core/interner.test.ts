@@ -28,4 +28,5 @@ test('[W11] a text that begins with U+FEFF keeps it: it is another group', () =>
   )
   interner.intern(chunk.columns[0]!, texts.length, ids)
   expect([...ids].map((id) => interner.value(id))).toEqual(texts)
+  expect(interner.longest).toBe(4)
 })

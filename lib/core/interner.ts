@@ -20,6 +20,8 @@ export interface Interner {
   value(id: number): GroupValue
   /** The text of an id: bytes [starts[id], starts[id + 1]) of the arena, null for id `nullId`. Null for other kinds. */
   readonly text: { readonly arena: Uint8Array; readonly starts: Int32Array; readonly nullId: number } | null
+  /** Bytes of the longest text; 0 for other kinds. */
+  readonly longest: number
 }
 
 const INLINE = 20
@@ -34,6 +36,7 @@ export function createStringInterner(bytesMax: number = LIMITS.dimensionBytes): 
   let nullId = -1
   let arena = new Uint8Array(4096)
   let used = 0
+  let longest = 0
   let starts = new Int32Array(256) // start of each id in the arena; the next one's start ends it
   let view: DataView = new DataView(new ArrayBuffer(0))
   let viewed: Uint8Array | null = null
@@ -74,6 +77,7 @@ export function createStringInterner(bytesMax: number = LIMITS.dimensionBytes): 
     for (let i = 0; i < length; i++) arena[used + i] = bytes[from + i]!
     starts[size] = used
     used += length
+    if (length > longest) longest = length
     starts[size + 1] = used
     return size++
   }
@@ -191,6 +195,9 @@ export function createStringInterner(bytesMax: number = LIMITS.dimensionBytes): 
     get text() {
       return { arena, starts, nullId }
     },
+    get longest() {
+      return longest
+    },
     value(id) {
       return id === nullId ? null : utf8.decode(arena.subarray(starts[id], starts[id + 1]))
     },
@@ -240,6 +247,7 @@ export function createNumberInterner(kind: 'int64' | 'decimal' | 'float64' | 'bo
     },
     value: (id) => values[id]!,
     text: null,
+    longest: 0,
   }
 }
 
