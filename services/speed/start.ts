@@ -38,7 +38,9 @@ export function startSpeed(options: SpeedOptions): Speed {
   /** What each running worker of this process owns, by slot; one that has just started is not in it yet. */
   const assigned = new Map<number, readonly Assignment[]>()
   const slots = options.share.count * options.workers
-  const own = Array.from({ length: options.workers }, (_, worker) => options.share.index * options.workers + worker)
+  // Without a metric a worker would have nothing to do and end at once, again and again.
+  const workerCount = options.definitions.metrics.length === 0 ? 0 : options.workers
+  const own = Array.from({ length: workerCount }, (_, worker) => options.share.index * options.workers + worker)
 
   const startWorker = (slot: number, deaths: number): { stop(): Promise<void> } => {
     const workerData: SpeedWorkerData = {
