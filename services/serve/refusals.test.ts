@@ -6,14 +6,16 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { encodeBatch } from '#format/record-batch.ts'
 import { systemClock } from '#io/clock.ts'
 import { type DuckDb, openDuckDb } from '#io/duckdb.ts'
+import { OperatingError } from '#io/errors.ts'
 import { openLakeFolder } from '#io/lake-folder.ts'
 import { entryPath } from '#io/manifest.ts'
 import type { EventLog, Lake } from '#io/ports.ts'
 import { createTelemetry } from '#io/telemetry.ts'
 import { viewManifest } from '#io/views.ts'
+import type { MetricDefinition } from '#metrics/definition.ts'
 import { createMemoryLog, type MemoryLog } from '#testkit/log-memory.ts'
 import { smallMetric } from '#testkit/partials.ts'
-import { startServe } from './start.ts'
+import { type Serve, startServe } from './start.ts'
 
 let directory: string
 let duckdb: DuckDb
@@ -26,18 +28,20 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true })
 })
 
-/** Why a serve of its own on this log and lake refuses the metric `small` once it has looked at both. */
-async function refusalOn(log: EventLog, lake: Lake): Promise<{ code: string; reason: string } | null> {
-  const metric = smallMetric(2)
-  const alone = await startServe({
+const serveOf = (log: EventLog, lake: Lake, metrics: readonly MetricDefinition[]): Promise<Serve> =>
+  startServe({
     log,
     lake,
-    definitions: { directory, streams: [metric.stream], metrics: [metric] },
+    definitions: { directory, streams: metrics.map(({ stream }) => stream), metrics },
     clock: systemClock,
     logger: { info: () => undefined, warn: () => undefined, error: () => undefined },
     telemetry: createTelemetry({ process: false, onError: () => undefined }),
     duckdb,
   })
+
+/** Why a serve of its own on this log and lake refuses the metric `small` once it has looked at both. */
+async function refusalOn(log: EventLog, lake: Lake): Promise<{ code: string; reason: string } | null> {
+  const alone = await serveOf(log, lake, [smallMetric(2)])
   await alone.refresh()
   const refusal = alone.refusalOf(alone.metric('small'))
   await alone.stop()
@@ -72,4 +76,28 @@ it('[Q3] a view that cannot be read is the reason of the refusal, not that the s
     code: 'LAKE_DAMAGED',
     reason: expect.stringContaining(entry) as string,
   })
+})
+
+it('[O2] streams are asked at once where their logs begin: a stop waits once for a log that does not answer', async () => {
+  const log = createMemoryLog({ clock: systemClock })
+  const asked = new Set<string>()
+  const answers = Promise.withResolvers<void>()
+  const silentLog: EventLog = {
+    ...log,
+    async startOffsets(topic) {
+      if (!topic.startsWith('events.')) return log.startOffsets(topic)
+      asked.add(topic)
+      await answers.promise
+      throw new OperatingError('LOG_UNREACHABLE', 'injected')
+    },
+  }
+  const metrics = ['a', 'b'].map((name) => {
+    const metric = smallMetric(2)
+    return { ...metric, name, stream: { ...metric.stream, name } }
+  })
+  const serve = await serveOf(silentLog, await openLakeFolder(join(directory, 'silent')), metrics)
+  await expect.poll(() => [...asked].sort(), { timeout: 60_000 }).toEqual(['events.a', 'events.b'])
+  answers.resolve()
+  await serve.stop()
+  await log.close()
 })

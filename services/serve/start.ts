@@ -58,8 +58,6 @@ interface Followed {
   readonly liveFrom: Map<number, number>
   /** Why the views cannot be read; null when they can. */
   trouble: OperatingError | null
-  /** First offset that the event topic still holds, per partition; empty until it is known. */
-  logStarts: readonly number[]
 }
 
 /** Starts following; resolves at once. `readiness` tells when answers are up to date. */
@@ -127,22 +125,31 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
     // The view first: the tail then leaves out the tables that it covers.
     const trouble = await viewsTrouble(served, null)
     const sealed = tailOf(served, sealedTopic(definition.name), liveFrom)
-    followed.set(definition.name, { served, sealed, live: null, liveFrom, trouble, logStarts: [] })
+    followed.set(definition.name, { served, sealed, live: null, liveFrom, trouble })
   }
 
-  async function lookForStarts(one: Followed): Promise<void> {
-    // A log that does not answer is the tails' trouble.
-    one.logStarts = await log.startOffsets(eventsTopic(one.served.definition.stream.name)).catch(() => one.logStarts)
+  /** First offset that a stream's log still holds, per partition, by stream; none until it is known. */
+  const logStarts = new Map<string, readonly number[]>()
+  /** Asks for all streams at once: a log that does not answer takes its time, and a stop waits for it. */
+  async function lookForStarts(): Promise<void> {
+    const streams = new Set(definitions.metrics.map(({ stream }) => stream.name))
+    const looks = [...streams].map(async (name) => {
+      // Its silence is the tails' trouble.
+      const starts = await log.startOffsets(eventsTopic(name)).catch(() => null)
+      if (starts !== null) logStarts.set(name, starts)
+    })
+    await Promise.all(looks)
   }
 
   const viewsLoop = (async () => {
     let startsAt = Number.NEGATIVE_INFINITY
     while (!signal.aborted) {
-      const looks = clock.monotonic() >= startsAt
-      if (looks) startsAt = clock.monotonic() + LOG_STARTS_EVERY_MS
+      if (clock.monotonic() >= startsAt) {
+        startsAt = clock.monotonic() + LOG_STARTS_EVERY_MS
+        await lookForStarts()
+      }
       for (const one of followed.values()) {
         await refreshViews(one)
-        if (looks) await lookForStarts(one)
         if (one.live === null && one.sealed.caughtUp)
           one.live = tailOf(one.served, liveTopic(one.served.definition.name), one.liveFrom)
       }
@@ -159,7 +166,7 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
     const refused =
       one.live === null || !everCaughtUp(one)
         ? { code: 'SPEED_BEHIND', reason: reasonOf(one) ?? 'still reading' }
-        : (served.store.refusal() ?? lostBefore(one))
+        : (served.store.refusal() ?? lostBefore(served, logStarts.get(served.definition.stream.name) ?? []))
     if (refused === null || one.trouble === null) return refused
     // Waiting would not help: what the store lacks is what cannot be read.
     return { code: one.trouble.code, reason: one.trouble.message.replace(/\.$/, '') }
@@ -220,7 +227,7 @@ export async function startServe(deps: ServeDeps): Promise<Serve> {
  * Refuses an answer that ends before the log begins: the events between are neither in it nor will any partial ever bring
  * them, for retention has taken both. Only a view has them.
  */
-function lostBefore({ served, logStarts }: Followed): { code: string; reason: string } | null {
+function lostBefore(served: ServedMetric, logStarts: readonly number[]): { code: string; reason: string } | null {
   const { offsets } = served.store.state()
   const partition = logStarts.findIndex((start, at) => (offsets[at] ?? 0) < start)
   if (partition < 0) return null
