@@ -209,6 +209,23 @@ describe('merge store', () => {
     expectExact(store, [log, log])
   })
 
+  it('[Q3] takes a view whose cut a partition does not have, for it was added after the barrier', () => {
+    const added: SmallRecord[] = [
+      { window: 1, group: 'a', value: 5 },
+      { barrier: 3 },
+      { window: 2, group: 'b', value: 7 },
+      { barrier: 4 },
+    ]
+    const store = newStore()
+    const { table } = viewAt([log], 2)
+    store.publish({ generation: SMALL_GENERATION, cut: 2, offsets: [cutOffset(log, 2), 0], watermark: null, table })
+    for (const { tags, table } of [...publishedBy(0, log, none), ...publishedBy(1, added, none)])
+      store.apply(tags, table)
+    expect(store.refusal()).toBeNull()
+    expect(store.state()).toMatchObject({ cut: 2, offsets: [log.length, added.length] })
+    expectExact(store, [log, added])
+  })
+
   it('[Q3] refuses CUT_UNCOVERED when partials begin behind the cut', () => {
     const store = newStore()
     store.publish(viewAt([log, log], 1))

@@ -26,7 +26,7 @@ import type { Offsets } from './position.ts'
 import { type InstantMs, NO_WATERMARK } from './time.ts'
 import { foldWatermark } from './watermark.ts'
 
-/** A batch view as the store takes it. `offsets` may be shorter than the partitions: later ones were added after the cut. */
+/** A batch view as the store takes it. `offsets` may be shorter than the partitions: those left out, and those at 0, were added after the cut. */
 export interface MergeView {
   readonly generation: string
   readonly cut: number
@@ -303,10 +303,10 @@ export class MergeStore {
   }
 }
 
-/** Where speed takes over from a view in a partition. */
+/** Where speed takes over from a view in a partition. A bound lies behind a barrier: at 0 the partition does not have the cut. */
 function startOf(view: MergeView | null, partition: number): Start {
-  const first = view?.offsets[partition]
-  return view === null || first === undefined ? { epoch: 0, first: 0 } : { epoch: view.cut, first }
+  const first = view?.offsets[partition] ?? 0
+  return view === null || first === 0 ? { epoch: 0, first: 0 } : { epoch: view.cut, first }
 }
 
 const refused = (code: string, partition: number, epoch: number): Refusal => ({
