@@ -101,9 +101,9 @@ export class SchemaTable {
   readonly #parsed = new WeakMap<SchemaVersion, AvroNode>()
   /** Subject and version → ids of the schemas that refer to it and are not deleted, and how often. */
   readonly #referrers = new Map<string, Map<number, number>>()
-  /** Numbers of records that count for nothing, or that an unconfirmed append may still put on the log: never given to another schema. */
   /** Contexts that records list. */
   readonly #contexts = new Set<string>()
+  /** Numbers of records that count for nothing, or that an unconfirmed append may still put on the log: never given to another schema. */
   readonly #versionsTaken = new Map<string, number>()
 
   #idsOf(context: string): Ids {
