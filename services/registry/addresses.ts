@@ -5,8 +5,8 @@
  * not hold is looked for in the others, as far as the key may read them.
  * Source: Confluent's ContextFilter, AliasFilter, and the …UsingContexts of AbstractSchemaRegistry.
  */
-import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { flag, numberOfVersion } from './asked.ts'
+import type { FastifyInstance, FastifyRequest, onRequestHookHandler } from 'fastify'
+import { flag, numberOfVersion, shownTo } from './asked.ts'
 import { normalizeSubject, qualify, relatedSubject } from './naming.ts'
 import { contextOf, DEFAULT_CONTEXT } from './records.ts'
 import type { SchemaTable } from './table.ts'
@@ -79,20 +79,21 @@ function aliasOf(table: SchemaTable, subject: string): string {
   return typeof alias === 'string' && alias !== '' ? relatedSubject(subject, alias) : subject
 }
 
-/** Looks for names in the contexts whose subject `mayRead` allows; call it after keys are checked. */
-export function searchContexts(
-  app: FastifyInstance,
-  table: SchemaTable,
-  mayRead: (request: FastifyRequest, subject: string) => boolean,
-): void {
-  app.addHook('onRequest', (request, _reply, done) => {
+/**
+ * Looks for names in the contexts in which the request may read them. Call it after keys, so that these are checked first, and before
+ * routes are registered: only those that need it search.
+ */
+export function searchContexts(app: FastifyInstance, table: SchemaTable): void {
+  const search: onRequestHookHandler = (request, _reply, done) => {
     const params = request.params as Record<string, string>
-    const { method, routeOptions } = request
-    if (SEARCHED.has(`${method === 'HEAD' ? 'GET' : method} ${routeOptions.url}`)) {
-      const holds = holdsWhatIsAsked(request, table)
-      params['subject'] = inItsContext(table, params['subject']!, (name) => holds(name) && mayRead(request, name))
-    }
+    const [holds, mayRead] = [holdsWhatIsAsked(request, table), shownTo(request)]
+    params['subject'] = inItsContext(table, params['subject']!, (name) => holds(name) && mayRead(name))
     done()
+  }
+  app.addHook('onRoute', (route) => {
+    const methods = [route.method].flat().map((method) => (method === 'HEAD' ? 'GET' : method))
+    if (methods.some((method) => SEARCHED.has(`${method} ${route.url}`)))
+      route.onRequest = [...[route.onRequest ?? []].flat(), search]
   })
 }
 

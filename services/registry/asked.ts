@@ -21,20 +21,31 @@ export function values(request: FastifyRequest, name: string): readonly string[]
 /** A query parameter; null when it is not there. */
 export const text = (request: FastifyRequest, name: string): string | null => values(request, name)[0] ?? null
 
+/** Whether nothing is asked for but what the path names. */
+export const isPlain = ({ url }: FastifyRequest): boolean => !url.includes('?')
+
 /** A query parameter that is on or off. */
 export const flag = (request: FastifyRequest, name: string): boolean => text(request, name)?.toLowerCase() === 'true'
 
-const readers = new WeakMap<FastifyRequest, (subject: string) => boolean>()
+/** Whether a subject may be read. */
+export type MayRead = (subject: string) => boolean
+
+/** All of them may. */
+export const everySubject: MayRead = () => true
+
+const readers = new WeakMap<FastifyRequest, MayRead>()
 
 /** Says which subjects a request may be shown; nothing said: all of them. */
-export const showOnly = (request: FastifyRequest, mayRead: (subject: string) => boolean): unknown =>
-  readers.set(request, mayRead)
+export const showOnly = (request: FastifyRequest, mayRead: MayRead): unknown => readers.set(request, mayRead)
+
+/** Which subjects a request may be shown. */
+export const shownTo = (request: FastifyRequest): MayRead => readers.get(request) ?? everySubject
 
 /** In which form a schema's text and its references are asked for, and of which subjects. */
 export const formsOf = (request: FastifyRequest) => ({
   format: text(request, 'format'),
   referenceFormat: text(request, 'referenceFormat'),
-  mayRead: readers.get(request) ?? (() => true),
+  mayRead: shownTo(request),
 })
 
 /** The path's subject in its one spelling. */

@@ -37,14 +37,8 @@ interface Admitted {
 
 const CONTENT_TYPE = 'application/vnd.schemaregistry.v1+json'
 
-/**
- * Puts keys before every route of the app; call it before routes are registered. What it returns says whether the key of an admitted
- * request may read a subject.
- */
-export function registryAuth(
-  app: FastifyInstance,
-  options: RegistryAuthOptions,
-): (request: FastifyRequest, subject: string) => boolean {
+/** Puts keys before every route of the app; call it before routes are registered. `shownTo` tells of admitted requests what they may read. */
+export function registryAuth(app: FastifyInstance, options: RegistryAuthOptions): void {
   const { keys, clock, logger, holders } = options
   const verify = createVerifier(keys, clock)
   const admitted = new WeakMap<FastifyRequest, Admitted>()
@@ -110,14 +104,9 @@ export function registryAuth(
     const isShown = (name: unknown): boolean =>
       typeof name === 'string' &&
       (isOfContexts ? mayEnter(held.key, name) : mayDo(held.key, normalizeSubject(name), 'read'))
-    const shown = list.filter((one) => isShown(subjectIn(one))).map((one) => withoutAliases(one, isShown))
+    const shown = list.filter((one) => isShown(subjectIn(one)))
     done(null, Buffer.from(JSON.stringify(held.page === null ? shown : cut(shown, held.page))))
   })
-
-  return (request, subject) => {
-    const held = admitted.get(request)
-    return held !== undefined && mayDo(held.key, subject, 'read')
-  }
 }
 
 /** Whether the key may read anything in a context. Everybody is told of the default one. */
@@ -186,12 +175,6 @@ function takePage(request: FastifyRequest): Page {
 /** The subject of an item of a list: itself, or its member. */
 const subjectIn = (item: unknown): unknown =>
   typeof item === 'object' && item !== null ? (item as { subject?: unknown }).subject : item
-
-/** Other names of a subject are names of subjects. */
-function withoutAliases(item: unknown, isShown: (subject: unknown) => boolean): unknown {
-  const aliases = typeof item === 'object' && item !== null ? (item as { aliases?: unknown }).aliases : null
-  return Array.isArray(aliases) ? { ...(item as object), aliases: aliases.filter(isShown) } : item
-}
 
 const send = (reply: FastifyReply, status: number, errorCode: number, message: string): FastifyReply =>
   reply

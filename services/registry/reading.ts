@@ -1,6 +1,7 @@
 /**
  * Questions to the folded topic: versions, holders of ids, lists. Source: Confluent's resources.
  */
+import type { MayRead } from './asked.ts'
 import { EVERY_SUBJECT, hasPrefix, nameOf, normalizeSubject, qualify, relatedSubject } from './naming.ts'
 import { contextOf, DEFAULT_CONTEXT, type SchemaVersion } from './records.ts'
 import { refusals } from './refusal.ts'
@@ -96,11 +97,16 @@ export function versionsOfMany(
   return found
 }
 
-/** Other names of subjects, in order, as far as a prefix asks for them. */
-export function aliasesBySubject(table: SchemaTable, prefix: string): ReadonlyMap<string, readonly string[]> {
+/** Other names of subjects, in order, as far as a prefix asks for them and they may be read: each is the name of a subject too. */
+export function aliasesBySubject(
+  table: SchemaTable,
+  prefix: string,
+  mayRead: MayRead,
+): ReadonlyMap<string, readonly string[]> {
   const aliases = new Map<string, readonly string[]>()
   for (const [name, { alias }] of table.configs()) {
-    if (name === null || typeof alias !== 'string' || alias === '' || !hasPrefix(name, prefix)) continue
+    if (name === null || typeof alias !== 'string' || alias === '' || !hasPrefix(name, prefix) || !mayRead(name))
+      continue
     const subject = relatedSubject(name, alias)
     aliases.set(subject, [...(aliases.get(subject) ?? []), name].toSorted())
   }

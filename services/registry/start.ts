@@ -7,7 +7,7 @@ import { resolveNames, searchContexts } from './addresses.ts'
 import { registryAuth } from './auth.ts'
 import { forwardWrites } from './forward.ts'
 import { type MachineSeries, registryRoutes, SERVER_OPTIONS } from './routes.ts'
-import { openRegistryState, type RegistryState } from './state.ts'
+import { openRegistryState } from './state.ts'
 import type { PassedOver, RegistryLogger } from './store.ts'
 
 /** A running registry. */
@@ -62,9 +62,8 @@ export async function startRegistry(deps: {
     forceCloseConnections: 'idle',
   })
   resolveNames(app, state.table)
-  const holders: RegistryState['holders'] = (id, hint) => state.holders(id, hint)
-  const mayRead = keys === null ? () => true : registryAuth(app, { keys, clock, logger, holders })
-  searchContexts(app, state.table, mayRead)
+  if (keys !== null) registryAuth(app, { keys, clock, logger, holders: (id, hint) => state.holders(id, hint) })
+  searchContexts(app, state.table)
   if (elect !== undefined)
     forwardWrites(app, {
       leadership: () => leadership,

@@ -1,7 +1,8 @@
 /**
- * Answers: properties in Confluent's order, empty ones left out. What is asked for most, a schema by its id, is kept as bytes.
+ * Answers: properties in Confluent's order, empty ones left out. What is asked for most, a schema by its id or version, is kept as bytes.
  * Source: the entities of Confluent's client (Schema, SchemaString, RegisterSchemaResponse, Config).
  */
+import { everySubject, type MayRead } from './asked.ts'
 import { resolvedText } from './canonical.ts'
 import { type Contract, guidOf, type Reference } from './contract.ts'
 import { relatedSubject } from './naming.ts'
@@ -31,7 +32,7 @@ const present = (object: Json): Json =>
 const listed = (references: Contract['references']): Json => (references.length === 0 ? {} : { references })
 
 /** @throws RegistryRefusal 40301 when what would be written out must not be read */
-function textOf(table: SchemaTable, version: SchemaVersion, { format = null, mayRead = () => true }: Forms): string {
+function textOf(table: SchemaTable, version: SchemaVersion, { format = null, mayRead = everySubject }: Forms): string {
   const text = format === 'resolved' ? resolvedText(table, version) : null
   if (text === null) return version.schema
   const closed = table.referredBy(version).find((subject) => !mayRead(subject))
@@ -46,7 +47,7 @@ export interface Forms {
   /** `qualified`: with the context of each. */
   readonly referenceFormat?: string | null
   /** Subjects whose schemas may be written out; all of them unless it says. */
-  readonly mayRead?: (subject: string) => boolean
+  readonly mayRead?: MayRead
 }
 
 /** References as they are asked for; one without a context is of the version's own. */
@@ -91,17 +92,24 @@ export function schemaView(
   })
 }
 
-const schemaBytes = new WeakMap<SchemaVersion, Buffer>()
-
-/** The same, when nothing special is asked for; kept. */
-export function plainSchema(table: SchemaTable, version: SchemaVersion): Buffer {
-  let bytes = schemaBytes.get(version)
-  if (bytes === undefined) {
-    bytes = Buffer.from(JSON.stringify(schemaView(table, version, { named: false, maxId: null })))
-    schemaBytes.set(version, bytes)
+/** An answer that depends on nothing but the version, kept as long as it is. */
+function kept(view: (table: SchemaTable, version: SchemaVersion) => Json) {
+  const known = new WeakMap<SchemaVersion, Buffer>()
+  return (table: SchemaTable, version: SchemaVersion): Buffer => {
+    let bytes = known.get(version)
+    if (bytes === undefined) {
+      bytes = Buffer.from(JSON.stringify(view(table, version)))
+      known.set(version, bytes)
+    }
+    return bytes
   }
-  return bytes
 }
+
+/** A version under its subject, when nothing special is asked for. */
+export const plainVersion = kept((table, version) => versionView(table, version, { tells: true }))
+
+/** A schema by its id, when nothing special is asked for. */
+export const plainSchema = kept((table, version) => schemaView(table, version, { named: false, maxId: null }))
 
 /** A schema's own JSON. */
 export const rawSchema = (table: SchemaTable, version: SchemaVersion, asked: Forms): Buffer =>

@@ -1,6 +1,6 @@
 /** `/schemas`: schemas by id and GUID, and all of them. */
 import type { FastifyRequest } from 'fastify'
-import { cut, flag, formsOf, idOf, pageOf, part, text } from '../asked.ts'
+import { cut, flag, formsOf, idOf, isPlain, pageOf, part, shownTo, text } from '../asked.ts'
 import { aliasesBySubject, holdersFor, holdersOfGuid, told, versionsOfMany } from '../reading.ts'
 import { contextOf, type SchemaVersion } from '../records.ts'
 import { refusals } from '../refusal.ts'
@@ -17,7 +17,7 @@ export const schemaRoutes: Routes = (route, state) => {
     const { offset, limit } = pageOf(request, LIST_MAX)
     const prefix = text(request, 'subjectPrefix') ?? ''
     const aliases: ReturnType<typeof aliasesBySubject> = flag(request, 'aliases')
-      ? aliasesBySubject(table, prefix)
+      ? aliasesBySubject(table, prefix, shownTo(request))
       : new Map()
     const versions = versionsOfMany(table, prefix, {
       deleted: flag(request, 'deleted'),
@@ -37,11 +37,9 @@ export const schemaRoutes: Routes = (route, state) => {
 
   route('GET', '/schemas/ids/:id', async (request) => {
     const id = idOf(request)
-    // Without a question there is nothing but the id, and what it names never changes.
-    const isPlain = !request.url.includes('?')
-    const hint = isPlain ? null : text(request, 'subject')
+    const hint = text(request, 'subject')
     const found = told(await state.holders(id, hint), hint)!
-    if (isPlain) return plainSchema(table, found)
+    if (isPlain(request)) return plainSchema(table, found)
     const maxId = flag(request, 'fetchMaxId') ? table.idMaxOf(contextOf(found.subject)) : null
     return schemaView(table, found, { ...formsOf(request), named: (hint ?? '') !== '', maxId })
   })

@@ -1,13 +1,13 @@
 /** `/subjects`: names, look-up, versions, registration, deletion, who refers to a version. */
 import type { FastifyRequest } from 'fastify'
-import { cut, flag, formsOf, pageOf, subjectOf, text, values, versionOf } from '../asked.ts'
+import { cut, flag, formsOf, isPlain, pageOf, subjectOf, text, values, versionOf } from '../asked.ts'
 import { EVERY_SUBJECT, isValidSubject } from '../naming.ts'
 import { latestWith, lookedUp, type Shown, subjectNames, versionIn, versionsIn } from '../reading.ts'
 import type { SchemaVersion } from '../records.ts'
 import { refusals } from '../refusal.ts'
 import { removeSubject, removeVersion } from '../registration.ts'
 import { readSchema } from '../request.ts'
-import { entityView, rawSchema, versionView } from '../views.ts'
+import { entityView, plainVersion, rawSchema, versionView } from '../views.ts'
 import type { Routes } from './mount.ts'
 
 const shownBy = (request: FastifyRequest): Shown => ({
@@ -63,9 +63,12 @@ export const subjectRoutes: Routes = (route, state) => {
     const number = versionOf(request)
     return state.query(() => versionIn(table, subjectOf(request), number, deleted))
   }
-  route('GET', '/subjects/:subject/versions/:version', async (request) =>
-    versionView(table, await version(request), { ...formsOf(request), tells: true }),
-  )
+  route('GET', '/subjects/:subject/versions/:version', async (request) => {
+    const found = await version(request)
+    return isPlain(request)
+      ? plainVersion(table, found)
+      : versionView(table, found, { ...formsOf(request), tells: true })
+  })
   route('GET', '/subjects/:subject/versions/:version/schema', async (request) =>
     rawSchema(table, await version(request), formsOf(request)),
   )
