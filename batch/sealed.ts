@@ -131,9 +131,12 @@ function take(
   // What lies behind the cut is kept without its parts: it tells a hole from a speed layer that is on its way.
   const behind = tags.first >= until[tags.partition]!
   const known = partition.get(tags.first)
-  if (known === undefined || tags.next > known.tags.next) {
+  const isWhole = known !== undefined && known.parts.size === known.tags.parts
+  // Published again by another version it may be cut otherwise: parts of two cuts make no table.
+  const isCutAnew = known !== undefined && tags.next === known.tags.next && tags.parts !== known.tags.parts && !isWhole
+  if (known === undefined || tags.next > known.tags.next || isCutAnew) {
     partition.set(tags.first, { tags, parts: new Map(behind ? [] : [[tags.part, place]]) })
-  } else if (tags.next === known.tags.next && !behind) known.parts.set(tags.part, place)
+  } else if (tags.next === known.tags.next && !behind && !isWhole) known.parts.set(tags.part, place)
 }
 
 /** Outcome of laying the epochs end to end. */

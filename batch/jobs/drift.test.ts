@@ -144,6 +144,8 @@ test('of several publications of one epoch only the one with the highest offset 
   await sealSales(deps.log, metric, partitions, ({ partition }) => partition === 0)
   const at = { cut: 1, offsets: [3, 1], watermark: null }
   await publishSealed(deps.log, metric, tags(1, 0, 1), table(start, 9))
+  // A version that cut tables otherwise died in the middle of it.
+  for (const part of [0, 1]) await publishSealed(deps.log, metric, tags(3, part, 3), table(start, 8))
   await publishSealed(deps.log, metric, tags(3, 0, 2), table(start, 2))
   await publishSealed(deps.log, metric, tags(2, 0, 1), table(start, 7))
   await expect(streamViewAt(deps, metric, at, job)).rejects.toMatchObject({
@@ -152,6 +154,8 @@ test('of several publications of one epoch only the one with the highest offset 
   })
   await publishSealed(deps.log, metric, tags(3, 1, 2), table(start + 3_600_000, 5))
   await publishSealed(deps.log, metric, tags(3, 1, 2), table(start + 3_600_000, 5))
+  // And one that dies after it, in the middle of the same again.
+  await publishSealed(deps.log, metric, tags(3, 0, 3), table(start, 1))
   const view = await streamViewAt(deps, metric, at, job)
   const rows = await viewRows(
     lake,
