@@ -2,12 +2,12 @@
  * Goal: what the pages point at is there: files, headings, scripts, and a licence in NOTICE for every package that runs.
  * Method: every Markdown file of the tree, read as text.
  */
-import { existsSync, globSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
+import { pageFiles } from './source.ts'
 
-const NOT_OURS: readonly string[] = ['node_modules', 'data', '.cache', '.tmp']
-const pages = globSync('**/*.md', { exclude: (name) => NOT_OURS.includes(name) }).sort()
+const pages = pageFiles()
 const read = (path: string): string => readFileSync(path, 'utf8')
 
 /** The anchor that a heading gets on a forge. */

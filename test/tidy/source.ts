@@ -18,26 +18,25 @@ export function importsOf(text: string): { line: number; specifier: string }[] {
   return found
 }
 
+const sizeOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.size
+
+/** Paths as `git ls-files` lists them, but those that are deleted in the working tree. */
+const listed = (...options: readonly string[]): string[] =>
+  execFileSync('git', ['ls-files', '-z', ...options], { encoding: 'utf8' })
+    .split('\0')
+    .filter((path) => path !== '' && sizeOf(path) !== undefined)
+
+const NEW_TOO = ['--cached', '--others', '--exclude-standard']
+
 /** All TypeScript files, tracked or new. */
-export function sourceFiles(): SourceFile[] {
-  const listed = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.ts'], {
-    encoding: 'utf8',
+export const sourceFiles = (): SourceFile[] =>
+  listed(...NEW_TOO, '*.ts').map((path) => {
+    const text = readFileSync(path, 'utf8')
+    return { path, text, imports: importsOf(text) }
   })
-  return listed
-    .split('\n')
-    .filter((path) => path !== '')
-    .flatMap((path) => {
-      try {
-        const text = readFileSync(path, 'utf8')
-        return [{ path, text, imports: importsOf(text) }]
-      } catch {
-        return [] // Deleted in the working tree.
-      }
-    })
-}
+
+/** All pages, tracked or new. */
+export const pageFiles = (): string[] => listed(...NEW_TOO, '*.md')
 
 /** Tracked files of more than `bytesMax` bytes, of any kind. */
-export function largeFiles(bytesMax: number): string[] {
-  const listed = execFileSync('git', ['ls-files'], { encoding: 'utf8' }).split('\n')
-  return listed.filter((path) => path !== '' && (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > bytesMax)
-}
+export const largeFiles = (bytesMax: number): string[] => listed().filter((path) => sizeOf(path)! > bytesMax)
