@@ -248,9 +248,10 @@ export class TestPlatform {
     return (await this.get<DriftReport>(`/v1/drift/${metric}`)).json
   }
 
-  /** The sum over the samples of a machine series whose labels include `labels`. */
+  /** The sum over the samples of a machine series whose labels include `labels`. @throws Error when there is no such series */
   async series(name: string, labels: Readonly<Record<string, string>> = {}): Promise<number> {
     const { text } = await this.get('/metrics')
+    if (!text.includes(`# TYPE ${name} `)) throw new Error(`there is no series ${name}`)
     let sum = 0
     for (const line of text.split('\n')) {
       const match = /^(\w+)(?:\{(.*)\})? (\S+)/.exec(line)

@@ -233,7 +233,7 @@ it('[R5] a producer ahead, builds under the old definitions, and then they catch
   await expectTables(2, 'merged')
   await expectBuilt(2)
   await platform.job('verify', { stream: 'visits' })
-  expect(await platform.series('tidemark_dead_records_total')).toBe(0)
+  expect(await platform.series('tidemark_dead_letters_total')).toBe(0)
 })
 
 it('[R5] a producer ahead, and the definitions catch up before the first build', async () => {

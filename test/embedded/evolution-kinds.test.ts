@@ -192,6 +192,6 @@ for (const now of SHAPES) {
     await platform.restart()
     await platform.settle('parcels')
     await expectTable(now, 'merged')
-    expect(await platform.series('tidemark_dead_records_total')).toBe(0)
+    expect(await platform.series('tidemark_dead_letters_total')).toBe(0)
   })
 }

@@ -122,7 +122,7 @@ for (const shape of SHAPES) {
     await flow(shape)
     await platform.settle('orders')
     await expectTables(shape, 'merged')
-    expect(await platform.series('tidemark_dead_records_total')).toBe(0)
+    expect(await platform.series('tidemark_dead_letters_total')).toBe(0)
   })
 }
 
