@@ -90,8 +90,12 @@ export const registryPlace = (config: Config, url: string): RegistryPlace => ({
   clientUrl: withAuth(url, config.registryAuth),
 })
 
-/** Starts our own registry; its URL. On Kafka it is one of those that choose who writes. */
-export async function openOwnRegistry({ config, log, logger, telemetry, onClose }: Base): Promise<string> {
+/**
+ * Starts our own registry; its URL. On Kafka it is one of those that choose who writes. `alone`: nothing else is in this process. Only
+ * then it serves the series, which it gives to who has no key: those of other parts name streams.
+ */
+export async function openOwnRegistry(base: Base, { alone }: { readonly alone: boolean }): Promise<string> {
+  const { config, log, logger, telemetry, onClose } = base
   const { host, registryPort: port, registryKeys: keys, registryAdvertisedUrl: advertisedUrl, kafkaBrokers } = config
   const elect = (brokers: readonly string[]) => (url: string) =>
     joinKafkaLeadership({
@@ -103,7 +107,8 @@ export async function openOwnRegistry({ config, log, logger, telemetry, onClose 
       onTrouble: (error) => logger.warn({ err: error }, 'the registries cannot agree on who writes'),
     })
   const election = kafkaBrokers === null ? {} : { elect: elect(kafkaBrokers), advertisedUrl }
-  const own = await startRegistry({ log, clock: systemClock, host, port, logger, keys, series: telemetry, ...election })
+  const series = alone ? telemetry : null
+  const own = await startRegistry({ log, clock: systemClock, host, port, logger, keys, series, ...election })
   onClose(() => own.close())
   // Who comes next registers schemas at once, and would wait for less long than a first election takes.
   await own.elected(ELECTION_MS)
@@ -123,7 +128,7 @@ export async function openRegistry(base: Base): Promise<RegistryPlace> {
   const { config } = base
   if (config.registryUrl !== null) return { ...registryPlace(config, config.registryUrl), external: true }
   requireOwnKey(config)
-  return { ...registryPlace(config, await openOwnRegistry(base)), external: false }
+  return { ...registryPlace(config, await openOwnRegistry(base, { alone: false })), external: false }
 }
 
 /** @throws OperatingError CONFIG_INVALID when our own registry knows keys and the platform's services have none */

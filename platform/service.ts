@@ -60,7 +60,7 @@ const needRegistry = ({ config }: Base): RegistryPlace => {
 }
 
 const SERVICES: Record<string, (base: Base) => Promise<string>> = {
-  registry: openOwnRegistry,
+  registry: (base) => openOwnRegistry(base, { alone: true }),
   async ingest(base) {
     const registry = registryAt(needRegistry(base))
     const barriers = await openBarriers(base, registry)

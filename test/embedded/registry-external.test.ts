@@ -135,7 +135,8 @@ describe('our own registry with keys', () => {
     try {
       const { registryUrl } = platform.parts
       expect((await platform.get('/healthz')).json).toMatchObject({ registry: { url: registryUrl, external: false } })
-      expect((await fetch(`${registryUrl}/subjects`)).status).toBe(401)
+      // Series of the whole platform name its streams.
+      for (const path of ['/subjects', '/metrics']) expect((await fetch(registryUrl + path)).status).toBe(401)
       await platform.send('readings', [reading(0)])
       await platform.settle('readings')
       const { rows } = await platform.query('total', { grain: '1w', measures: 'readings' })
