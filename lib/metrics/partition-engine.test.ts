@@ -5,7 +5,7 @@ import { encodeBatch, stampBatch } from '#format/record-batch.ts'
 import { openDuckDb } from '#io/duckdb.ts'
 import type { Definitions } from './definition.ts'
 import { loadDefinitions } from './load.ts'
-import { createPartitionEngine, type PartitionEngine } from './partition-engine.ts'
+import { createPartitionEngine, type EngineOptions, type PartitionEngine } from './partition-engine.ts'
 
 const schema = JSON.stringify({
   type: 'record',
@@ -39,7 +39,7 @@ beforeAll(async () => {
   definitions = loaded.definitions
 })
 
-function engineOf(): {
+function engineOf(start: Partial<Pick<EngineOptions, 'restore' | 'startOffset' | 'forgotten'>> = {}): {
   engine: PartitionEngine
   feed: (events: readonly object[]) => void
   seal: (id: number) => ReturnType<PartitionEngine['feed']>
@@ -50,6 +50,7 @@ function engineOf(): {
     partition: 0,
     restore: null,
     startOffset: 0,
+    ...start,
   })
   const encoder = compileEncoder(schema, 1)
   const put = (bytes: Uint8Array, count: number) => {
@@ -94,4 +95,39 @@ test('an overflow in a row that does not count refuses nothing; in a row that co
   overflowing.feed([{ id: 'a', at: 0, x: big }])
   const refused = overflowing.seal(1)
   expect(refused.kind === 'sealed' && refused.sealed.partials[0]!.refused).toBe('MEASURE_OVERFLOW')
+})
+
+function sealedBy({ engine, seal }: ReturnType<typeof engineOf>, id: number) {
+  const step = seal(id)
+  if (step.kind !== 'sealed') throw new Error(step.kind)
+  engine.continue()
+  return step.sealed
+}
+
+test('[S5] where counted events are gone from the log, nothing is published before a dedup horizon is known again', () => {
+  const again = engineOf({ startOffset: 5, forgotten: true })
+  again.feed([{ id: 'a', at: 0, x: 1 }])
+  expect(again.engine.takeLive()).toBeNull()
+  expect(sealedBy(again, 10).partials).toEqual([])
+  // Of epoch 10 on all ids are known, so epoch 11 is the first whose horizon of two is.
+  again.feed([{ id: 'b', at: 0, x: 1 }])
+  expect(again.engine.takeLive()).toBeNull()
+  const { partials, checkpoint, ids } = sealedBy(again, 11)
+  expect(partials).toEqual([])
+  again.feed([{ id: 'b', at: 0, x: 1 }])
+  expect(again.engine.counts.duplicates).toBe(1)
+  expect(again.engine.takeLive()).toHaveLength(1)
+  expect(sealedBy(again, 12).partials).toHaveLength(1)
+
+  // A restart within the silence does not end it.
+  const wide = { ...checkpoint, epoch: 10, publishFrom: 11 }
+  const restarted = engineOf({ restore: { checkpoint: wide, ids: [{ epoch: 10, ids: ids! }] } })
+  expect(restarted.engine.takeLive()).toBeNull()
+  expect(sealedBy(restarted, 11).partials).toEqual([])
+  expect(restarted.engine.takeLive()).toHaveLength(1)
+
+  // A topic that was trimmed before anybody counted: the archive begins there too.
+  const first = engineOf({ startOffset: 5 })
+  expect(sealedBy(first, 10).partials).toEqual([])
+  expect(first.engine.takeLive()).toHaveLength(1)
 })

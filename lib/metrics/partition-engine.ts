@@ -45,6 +45,8 @@ export interface EngineCheckpoint {
   /** null = no event yet. */
   readonly watermark: number | null
   readonly counts: EngineCounts
+  /** Epochs below it are read but not published; left out = none. */
+  readonly publishFrom?: number
 }
 
 /** One metric's part of an epoch. `refused` is the code of the limit or overflow because of which there are no rows. Read before the next feed. */
@@ -98,6 +100,11 @@ export interface EngineOptions {
   } | null
   /** First offset when nothing is restored. Beyond 0 the first epoch is torn: it is read but not published. */
   readonly startOffset: number
+  /**
+   * True when events below `startOffset` that the log no longer has were counted once: then their ids are unknown, and nothing is
+   * published before the ids of a whole dedup horizon are known again. Matters without `restore` only.
+   */
+  readonly forgotten?: boolean
 }
 
 /** The engine of one partition. */
@@ -119,7 +126,7 @@ export interface PartitionEngine {
   continue(): EngineStep
   /** The open epoch so far. */
   state(): EpochState
-  /** Changed entries of every metric since the last call; null while the epoch is torn or a batch is half read. */
+  /** Changed entries of every metric since the last call; null while the epoch is not to be published or a batch is half read. */
   takeLive(): readonly EpochPartials[] | null
 }
 
@@ -197,6 +204,8 @@ export function createPartitionEngine(options: EngineOptions): PartitionEngine {
   let counts: EngineCounts = { accepted: 0, duplicates: 0, quarantined: 0, dead: 0, barriers: 0, control: 0 }
   let next = options.startOffset
   let torn = options.restore === null && options.startOffset > 0
+  let publishFrom = options.restore?.checkpoint.publishFrom ?? 0
+  const isWithheld = (): boolean => torn || clock.epoch < publishFrom
   let epochStart = { ...counts }
   let arrivalMs = 0
   let cursor: RecordCursor | null = null
@@ -278,8 +287,10 @@ export function createPartitionEngine(options: EngineOptions): PartitionEngine {
     const before = state()
     const partials = metrics.map(({ metric, table, refused }) => ({ metric, rows: table.all(), refused }))
     const ids = ring === null ? null : ring.segment(clock.epoch)
+    const wasWithheld = isWithheld()
     openEpoch(clock, barrier, record.offset)
-    const wasTorn = torn
+    // A duplicate in epoch e may repeat any id of the epochs above e - horizon; the first whole one begins here.
+    if (torn && options.forgotten === true && ring !== null) publishFrom = barrier.id + stream.dedupHorizonEpochs! - 1
     torn = false
     epochStart = { ...counts }
     for (const each of metrics) {
@@ -291,7 +302,7 @@ export function createPartitionEngine(options: EngineOptions): PartitionEngine {
       ...before,
       sealedBy: barrier.id,
       sealedMs: barrier.createdMs,
-      partials: wasTorn ? [] : partials,
+      partials: wasWithheld ? [] : partials,
       ids,
       checkpoint: {
         next,
@@ -299,6 +310,7 @@ export function createPartitionEngine(options: EngineOptions): PartitionEngine {
         openedMs: clock.openedMs,
         watermark: before.watermark,
         counts: { ...counts },
+        ...(publishFrom > clock.epoch ? { publishFrom } : {}),
       },
     }
   }
@@ -374,7 +386,7 @@ export function createPartitionEngine(options: EngineOptions): PartitionEngine {
     state,
     // Inside a batch (waiting for a schema) the tables are ahead of `next`, so there is nothing to publish yet.
     takeLive: () =>
-      torn || cursor !== null
+      isWithheld() || cursor !== null
         ? null
         : metrics.map(({ metric, table, refused }) => ({ metric, rows: table.takeChanged(), refused })),
   }

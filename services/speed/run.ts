@@ -19,7 +19,7 @@ import {
   type PartitionEngine,
   type SealedEpoch,
 } from '#metrics/partition-engine.ts'
-import { eventsTopic } from '#schemas/topics.ts'
+import { eventsTopic, sealedTopic } from '#schemas/topics.ts'
 import { publish } from './publish.ts'
 import type { PartitionStatus } from './status.ts'
 
@@ -274,11 +274,21 @@ async function restoreLane(
       offset: state.next,
     })
   }
+  const forgotten = !fits && at.start > 0 && stream.dedupHorizonEpochs !== null && (await wasPublished(deps, partition))
+  if (forgotten) {
+    deps.onWarning('ids of events that the log no longer has are unknown: speed is silent for a dedup horizon', {
+      stream: stream.name,
+      partition,
+      offset: at.start,
+      horizon: stream.dedupHorizonEpochs,
+    })
+  }
   const engine = createPartitionEngine({
     stream,
     metrics,
     partition,
     startOffset: at.start,
+    forgotten,
     restore: fits ? { checkpoint: state, ids: loaded.ids } : null,
   })
   return {
@@ -290,4 +300,13 @@ async function restoreLane(
     liveNext: new Map(),
     recoveredUntil: at.end,
   }
+}
+
+/** Whether partials of the partition were ever published: a topic that was trimmed before Tidemark read it has none. */
+async function wasPublished({ log, metrics }: SpeedDeps, partition: number): Promise<boolean> {
+  for (const { name } of metrics) {
+    const ends = (await log.describeTopic(sealedTopic(name))) === null ? [] : await log.endOffsets(sealedTopic(name))
+    if ((ends[partition] ?? 0) > 0) return true
+  }
+  return false
 }
