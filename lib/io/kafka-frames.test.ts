@@ -79,6 +79,20 @@ test('memory that was given back, and only that, serves a later frame of about i
   expect(next(1_000, 6).buffer).not.toBe(small.buffer)
 })
 
+test('of what is kept the largest stay, and a frame takes the least that holds it', () => {
+  const found: Buffer[] = []
+  const read = createFrameReader((frame) => found.push(frame))
+  const frames = [300_000, 300_000, 2_500_000, 300_000, 3_500_000, 300_000, 4_500_000].map((size) => {
+    read(framed(Buffer.alloc(size)))
+    return found.at(-1)!
+  })
+  recycleFrames(frames)
+  read(framed(Buffer.alloc(1_500_000)))
+  expect(found.at(-1)!.buffer).toBe(frames[2]!.buffer)
+  read(framed(Buffer.alloc(4_400_000)))
+  expect(found.at(-1)!.buffer).toBe(frames[6]!.buffer)
+})
+
 test('a socket gives whole frames, and ends with an error at a broken one', async () => {
   const [first, second] = [framed(Buffer.alloc(300_000, 1)), framed(Buffer.from('four'))]
   const server = createServer((peer) => {

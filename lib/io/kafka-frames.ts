@@ -54,6 +54,7 @@ export function frameRequest(header: RequestHeader, { head, tail }: RequestBody)
   return frame
 }
 
+/** Smallest first, so that a frame takes the least that holds it. */
 const kept: ArrayBuffer[] = []
 const lent = new WeakSet<ArrayBufferLike>()
 
@@ -74,9 +75,11 @@ function takeFrame(size: number): Buffer {
  */
 export function recycleFrames(bytes: readonly Uint8Array[]): void {
   for (const { buffer } of bytes) {
-    if (!lent.delete(buffer) || kept.length === KEPT_MAX) continue
-    kept.push(buffer as ArrayBuffer)
+    if (lent.delete(buffer)) kept.push(buffer as ArrayBuffer)
   }
+  kept.sort((a, b) => a.byteLength - b.byteLength)
+  // Small ones from a quiet time must not keep out those of a catch-up.
+  kept.splice(0, kept.length - KEPT_MAX)
 }
 
 /** Puts frames together from pieces of any size; `onFrame` gets each whole one. @throws RangeError at a size that cannot be */
